@@ -1,0 +1,221 @@
+"""A backbone: a frozen network, the weights it has, and their preprocessing, as one object."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
+from featx.backbones._own import own_factory, own_network
+from featx.backbones._registry import Architecture, resolve_name
+from featx.backbones._weights import (
+    classes_in,
+    digest_weights,
+    is_weights_file,
+    load_into,
+    parse_seed,
+    read_state_dict,
+)
+from featx.errors import BackboneError, NodeError, WeightsUnavailableError
+from featx.spec import Preprocessing
+
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "load_backbone"]
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen network with the weights it has and the preprocessing those were trained with.
+
+    Made by :func:`load_backbone`.
+
+    Parameters
+    ----------
+    name : str
+        Qualified name, such as ``torchvision:resnet50`` or ``mymodule:mynet``.
+    network : torch.nn.Module
+        In eval mode, without gradients.
+    preprocessing : Preprocessing
+        What turns a decoded image into the network's input.
+    origin : str or None
+        Where the weights came from, in the form that `load_backbone` takes: a tag, the path of a file,
+        ``random:SEED``; None where the network came with its weights.
+    classifier : str or None
+        Name of the module whose input is the default layer; None if the network's output is.
+    prefix_tokens : int
+        Tokens before those of the patches in a transformer's sequences.
+    native_size : tuple of int
+        Height and width of the images that the weights were trained with.
+    """
+
+    name: str
+    network: nn.Module
+    preprocessing: Preprocessing
+    origin: str | None
+    classifier: str | None
+    prefix_tokens: int
+    native_size: tuple[int, int] = field(repr=False)
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 hex digest of the tensors in the network."""
+        return digest_weights(self.network)
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """All nodes, in the order of computation, with their shapes for this preprocessing's images."""
+        return list_nodes(self.network, self.preprocessing.crop_size, name=self.name)
+
+    @property
+    def default_layer(self) -> str:
+        """Name of the node that is kept when none is asked for: what the classifier is given."""
+        return f"{self.classifier}.input" if self.classifier else OUTPUT
+
+    @cached_property
+    def default_map(self) -> str:
+        """Name of the last node with places to pool over, at the size that the weights were trained with."""
+        if self.preprocessing.crop_size == self.native_size:
+            nodes = self.nodes
+        else:
+            try:
+                nodes = list_nodes(self.network, self.native_size, name=self.name)
+            except BackboneError:  # built for the other size
+                nodes = self.nodes
+        node = last_map(nodes, before=self.default_layer)
+        if node is None:
+            raise NodeError(f"{self.name} has no feature map or tokens to pool: leave pool out, or name a layer")
+        return node.name
+
+    def node(self, layer: str | None = None, pool: str | None = None) -> Node:
+        """Return the node `layer`; without a layer, the default one for that pooling.
+
+        Raises
+        ------
+        NodeError
+            If there is no such node.
+        """
+        if layer is None:
+            layer = self.default_layer if pool is None else self.default_map
+        return find_node(self.nodes, layer, name=self.name)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _pretrained(architecture: Architecture) -> nn.Module:
+    """Build with the pretrained weights; where they cannot be had, say which file, where, and the ways on."""
+    ways_on = (
+        "give a state dict with weights=FILE (--weights FILE),"
+        f" or use the default backbone {DEFAULT_BACKBONE}, which needs no download"
+    )
+    if architecture.tag is None:
+        raise WeightsUnavailableError(f"{architecture.name} has no pretrained weights: {ways_on}")
+    try:
+        return architecture.build(True, None)
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        raise WeightsUnavailableError(
+            f"the weights {architecture.tag} of {architecture.name} cannot be had ({architecture.location}:"
+            f" {_first_line(error)}): {ways_on}"
+        ) from error
+
+
+def _from_file(architecture: Architecture, path: str) -> nn.Module:
+    """Build for the weights in a file, with as many classes as those have."""
+    state = read_state_dict(path)
+    state = {key: value for key, value in state.items() if key.split(".")[0] not in architecture.training_only}
+    network = architecture.build(False, None)
+    num_classes = classes_in(state, network)
+    if num_classes is not None:
+        network = architecture.build(False, num_classes)
+    load_into(network, state, path=path, name=architecture.name)
+    return network
+
+
+def _seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _find_architecture(backbone: str | nn.Module, tag: str | None, image_size: int | None) -> Architecture:
+    if isinstance(backbone, nn.Module):
+        return own_network(backbone)
+    provider, prefix, name = resolve_name(backbone)
+    if provider is None:
+        return own_factory(prefix, name)
+    return provider.architecture(name, tag, image_size)
+
+
+def load_backbone(
+    backbone: str | nn.Module = DEFAULT_BACKBONE,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    image_size: int | None = None,
+    resize: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Backbone:
+    """Load a frozen network with its weights and their preprocessing.
+
+    Parameters
+    ----------
+    backbone : str or torch.nn.Module
+        A name from :func:`list_backbones`, with or without its prefix; ``MODULE:FUNCTION`` for a factory of
+        your own that returns a network; or a network, of which a frozen copy is used. A network of your own
+        may say how it wants its images in an attribute ``preprocessing`` (a :class:`Preprocessing`).
+    weights : str, path or None
+        Tag of pretrained weights, file of a state dict (loaded strictly), or ``random:SEED``. None for the
+        default pretrained ones, or for those that your own network has.
+    preprocessing : Preprocessing, optional
+        Instead of what the weights were trained with.
+    image_size, resize, mean, std
+        Changes to the preprocessing, see :meth:`Preprocessing.changed`.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    BackboneError
+        If the backbone is unknown.
+    WeightsError
+        If the weights do not fit, naming the keys.
+    WeightsUnavailableError
+        If they cannot be found or downloaded.
+    """
+    origin = None if weights is None else os.fspath(weights)
+    seed = None if origin is None else parse_seed(origin)
+    file = str(Path(origin).resolve()) if origin and seed is None and is_weights_file(origin) else None
+    tag = origin if seed is None and file is None else None
+
+    architecture = _find_architecture(backbone, tag, image_size)
+    if seed is not None:
+        network = _seeded(seed, lambda: architecture.build(False, None))
+    elif file is not None:
+        network = _from_file(architecture, file)
+    else:
+        network = _pretrained(architecture)
+
+    trained_with = preprocessing or getattr(network, "preprocessing", architecture.preprocessing)
+    if not isinstance(trained_with, Preprocessing):
+        raise BackboneError(
+            f"the attribute preprocessing of {architecture.name} must be a featx.Preprocessing;"
+            f" got {type(trained_with).__name__}"
+        )
+    return Backbone(
+        name=architecture.name,
+        network=network.eval().requires_grad_(False),
+        preprocessing=trained_with.changed(image_size=image_size, resize=resize, mean=mean, std=std),
+        origin=file or (origin if seed is not None else architecture.tag),
+        classifier=architecture.classifier(network),
+        prefix_tokens=architecture.prefix_tokens(network),
+        native_size=trained_with.crop_size,
+    )

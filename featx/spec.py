@@ -1,0 +1,209 @@
+"""The values that decide the numbers: :class:`Preprocessing` and :class:`ExtractionSpec`.
+
+Both are plain immutable values. They know neither torch nor HDF5, so that every other part of featx may
+hold them: a store says what it was made with, a head says what it was trained on, and the two can be compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from featx.errors import ParameterError, SpecMismatchError
+
+__all__ = [
+    "SPEC_VERSION",
+    "ExtractionSpec",
+    "Preprocessing",
+    "canonical_json",
+    "digest_of",
+    "require_same_spec",
+]
+
+SPEC_VERSION = 1
+"""Raised whenever the same fields would come to mean other numbers."""
+
+Resize = Literal["crop", "squash", "pad"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Pool = Literal["avg", "max", "gem", "cls", "flatten", "none"]
+Precision = Literal["fp32", "bf16", "fp16"]
+StoredDtype = Literal["float32", "float16"]
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON with sorted keys, no spaces and ASCII only: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest_of(value: object) -> str:
+    """Return the SHA-256 hex digest of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def _check_choice(parameter: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ParameterError(f"{parameter} must be one of {', '.join(choices)}; got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """How a decoded RGB image becomes the tensor a network was trained on.
+
+    Parameters
+    ----------
+    crop_size : tuple of int
+        Height and width of the network's input, in pixels.
+    resize_size : tuple of int
+        Height and width in pixels that the resizing aims at before the centre crop (see `resize`).
+    resize : {"crop", "squash", "pad"}
+        ``crop``: the image keeps its aspect ratio and just covers `resize_size`. ``squash``: it becomes
+        `resize_size` exactly. ``pad``: it keeps its aspect ratio and just fits into `resize_size`. Then the
+        centre is cut out; what lies outside the image has the mean colour.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
+        Pillow's filter of that name; all but ``nearest`` are antialiased.
+    mean, std : tuple of float
+        Per RGB channel, for values scaled to 0..1.
+    """
+
+    crop_size: tuple[int, int] = (224, 224)
+    resize_size: tuple[int, int] = (256, 256)
+    resize: Resize = "crop"
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        _check_choice("resize", self.resize, get_args(Resize))
+        _check_choice("interpolation", self.interpolation, get_args(Interpolation))
+        for parameter in ("crop_size", "resize_size"):
+            size = getattr(self, parameter)
+            if len(size) != 2 or min(size) < 1:
+                raise ParameterError(f"{parameter} must be two lengths of at least 1 pixel; got {size}")
+        for parameter in ("mean", "std"):  # 0 and 0.0 are one number and must be one digest
+            object.__setattr__(self, parameter, tuple(float(value) for value in getattr(self, parameter)))
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ParameterError(
+                f"mean and std must have three numbers each, std above 0; got {self.mean} and {self.std}"
+            )
+
+    def changed(
+        self,
+        *,
+        image_size: int | None = None,
+        resize: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> "Preprocessing":
+        """Return these settings with the given ones changed.
+
+        A new `image_size` keeps the ratio of `resize_size` to the crop, as torchvision's and timm's presets
+        do; ``resize="squash"`` or ``"pad"`` shows the network the whole image, so nothing is cropped.
+        """
+        if image_size is not None and image_size < 1:
+            raise ParameterError(f"image_size must be at least 1 pixel; got {image_size}")
+        height, width = self.crop_size if image_size is None else (image_size, image_size)
+        if resize in ("squash", "pad"):
+            resize_size = (height, width)
+        else:
+            resize_size = (
+                self.resize_size[0] * height // self.crop_size[0],
+                self.resize_size[1] * width // self.crop_size[1],
+            )
+        return Preprocessing(
+            crop_size=(height, width),
+            resize_size=resize_size,
+            resize=self.resize if resize is None else resize,  # type: ignore[arg-type]  # checked in __post_init__
+            interpolation=self.interpolation,
+            mean=self.mean if mean is None else tuple(mean),  # type: ignore[arg-type]
+            std=self.std if std is None else tuple(std),  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Build from what :func:`dataclasses.asdict` and JSON leave (tuples as lists)."""
+        fields_: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**fields_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionSpec:
+    """Everything that decides the numbers in a feature store; its digest is the cache key.
+
+    Parameters
+    ----------
+    backbone : str
+        Qualified name, such as ``torchvision:resnet50``.
+    weights : str
+        SHA-256 hex digest of the tensors really in the network, never of a file name or a tag.
+    layer : str
+        Name of the node whose output is kept (see ``featx layers``).
+    pool : {"avg", "max", "gem", "cls", "flatten", "none"}
+        How that output becomes a row; ``none`` for one that is a vector already.
+    preprocessing : Preprocessing
+        From the decoded image to the network's input.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the forward pass.
+    dtype : {"float32", "float16"}
+        Type of the stored features.
+    views : int
+        Number of views of each image; 1 is the plain image alone.
+    augment : str
+        How the further views are drawn; empty for one view.
+    version : int
+        :data:`SPEC_VERSION` of the featx that made the features.
+    """
+
+    backbone: str
+    weights: str
+    layer: str
+    pool: Pool
+    preprocessing: Preprocessing
+    precision: Precision = "fp32"
+    dtype: StoredDtype = "float32"
+    views: int = 1
+    augment: str = ""
+    version: int = SPEC_VERSION
+
+    def __post_init__(self) -> None:
+        _check_choice("pool", self.pool, get_args(Pool))
+        _check_choice("precision", self.precision, get_args(Precision))
+        _check_choice("dtype", self.dtype, get_args(StoredDtype))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex digest of the fields."""
+        return digest_of(asdict(self))
+
+    def to_json(self) -> str:
+        """Return the fields as canonical JSON, the text that :attr:`digest` is taken of."""
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExtractionSpec":
+        """Read what :meth:`to_json` wrote; raises ParameterError for anything else."""
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ParameterError(f"the text is no extraction spec of this featx ({error})") from error
+
+    def differences(self, other: "ExtractionSpec") -> list[str]:
+        """Return one line for each field in which `other` differs, with both values."""
+        lines = []
+        for owner, a, b in (("", self, other), ("preprocessing.", self.preprocessing, other.preprocessing)):
+            for field in fields(a):
+                mine, theirs = getattr(a, field.name), getattr(b, field.name)
+                if mine != theirs and field.name != "preprocessing":
+                    lines.append(f"{owner}{field.name}: {mine!r} against {theirs!r}")
+        return lines
+
+
+def require_same_spec(trained: ExtractionSpec, given: ExtractionSpec, *, what: str) -> None:
+    """Raise SpecMismatchError unless `given` equals `trained`, naming each field that differs."""
+    lines = trained.differences(given)
+    if lines:
+        raise SpecMismatchError(
+            f"{what} differs from what the head was trained on in {'; '.join(lines)} (trained against given):"
+            f" extract with the settings of {trained.digest[:12]}, or fit a head on {given.digest[:12]}"
+        )
