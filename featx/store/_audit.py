@@ -1,0 +1,267 @@
+"""What a file claims to be, checked from end to end before one array of it is returned.
+
+A hostile HDF5 file can name other files of the host (external storage, virtual datasets, external links),
+claim sizes far beyond its own, or carry filters that expand without bound. So only plain contiguous datasets
+of the known names, types and shapes, directly in the root group, are taken; and of HDF5 only their places in
+the file are asked for, the bytes themselves come from a memory map of that very file.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t
+
+from featx.errors import StoreError
+from featx.store import _format as names
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_LONGEST_ATTRIBUTE = 4096
+
+
+@dataclass(frozen=True)
+class Element:
+    """Where one array lies in the file, and what it is."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self.dtype.itemsize * _count(self.shape)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file whose header, names, types, shapes and sizes are right; its contents are not read yet."""
+
+    elements: Mapping[str, Element]
+    axes: str
+    spec_digest: str
+    checksum: str
+    data: npt.NDArray[np.uint8]
+    """The whole file, a read-only memory map: it stays what it is if another file takes the name."""
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return an element as a view of the file."""
+        element = self.elements[name]
+        raw = self.data[element.offset : element.offset + element.nbytes]
+        return raw.view(element.dtype).reshape(element.shape)
+
+
+def read_layout(path: Path) -> Layout:
+    """Return the layout of a store, or raise StoreError saying why the file is none."""
+    _check_signature(path)
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_file_locking(False, True)  # stores are never modified in place; network file systems may not lock
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    try:
+        file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
+    except OSError as error:
+        raise StoreError(f"{path} is damaged or cut short: delete it and extract again") from error
+    try:
+        return _audit(path, file)
+    except StoreError:
+        raise
+    except Exception as error:  # whatever h5py makes of structures that are not what they should be
+        raise StoreError(f"{path} is damaged ({error}): delete it and extract again") from error
+    finally:
+        file.close()
+
+
+def end_of_file(file: BinaryIO) -> int:
+    """Return where an open HDF5 file should end, as its superblock says.
+
+    Raises ValueError for superblocks that no store begins with.
+    """
+    file.seek(0)
+    head = file.read(48)
+    version = head[8] if len(head) == 48 else None
+    if version == 0 and head[13:15] == b"\x08\x08":
+        base, end = head[24:32], head[40:48]
+    elif version in (2, 3) and head[9:11] == b"\x08\x08":
+        base, end = head[12:20], head[28:36]
+    else:
+        raise ValueError("unknown superblock")
+    if any(base):
+        raise ValueError("a user block before the data")
+    return int.from_bytes(end, "little")
+
+
+def _check_signature(path: Path) -> None:
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+        if regular:
+            with path.open("rb") as file:
+                start = file.read(len(_SIGNATURE))
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist: `featx list` shows the stores there are") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): check the path and its permissions") from error
+    if not regular:
+        raise StoreError(f"{path} must be a file that holds a feature store; it is none: give the .h5 file itself")
+    if not start:
+        raise StoreError(f"{path} is empty, so it is no feature store: delete it and extract again")
+    if start != _SIGNATURE:
+        raise StoreError(f"{path} must be an HDF5 file written by featx; it is no HDF5 file")
+
+
+def _audit(path: Path, file: Any) -> Layout:
+    _check_header(path, file)
+    with os.fdopen(os.dup(file.get_vfd_handle()), "rb") as opened:  # whatever has the name by now
+        size, end = os.fstat(opened.fileno()).st_size, end_of_file(opened)
+        data = np.memmap(opened, dtype=np.uint8, mode="r", shape=(size,))
+    if size != end:
+        what = f"{end - size} bytes of its end are missing" if size < end else f"{size - end} bytes follow its end"
+        raise StoreError(f"{path} is damaged ({what}): delete it and extract again")
+    found = _names(path, file)
+    for name in names.ELEMENTS:
+        if name not in found:
+            raise StoreError(f"{path} is incomplete ({name!r} is missing): delete it and extract again")
+    elements: dict[str, Element] = {}
+    attributes: dict[str, str] = {}
+    for name, kind in names.ELEMENTS.items():
+        dataset = h5d.open(file, name.encode())
+        elements[name] = _element(path, dataset, name, kind, size)
+        if _text_attribute(path, dataset, names.ATTRIBUTE_TYPE) != kind:
+            raise _refused(path, name, f"its type is not {kind!r}")
+        for owner, attribute in (
+            (names.FEATURES, names.ATTRIBUTE_AXES),
+            (names.SPEC, names.ATTRIBUTE_DIGEST),
+        ):
+            if name == owner:
+                attributes[attribute] = _text_attribute(path, dataset, attribute)
+    axes = attributes[names.ATTRIBUTE_AXES]
+    _check_shapes(path, elements, axes)
+    checksum = _text_attribute(path, h5g.open(file, b"/"), names.ATTRIBUTE_CHECKSUM)
+    return Layout(elements, axes, attributes[names.ATTRIBUTE_DIGEST], checksum, data)
+
+
+def _check_header(path: Path, file: Any) -> None:
+    """Raise StoreError unless the root group says it is a store of a version this featx reads."""
+    root = h5g.open(file, b"/")
+    if not h5a.exists(root, names.ATTRIBUTE_FORMAT.encode()):
+        raise StoreError(f"{path} must be an HDF5 file written by featx; it is another kind of HDF5 file")
+    found = _text_attribute(path, root, names.ATTRIBUTE_FORMAT)
+    if found != names.FORMAT_NAME:
+        raise StoreError(f"{path} must have the format {names.FORMAT_NAME!r}; got {found!r}")
+    version = h5a.open(root, names.ATTRIBUTE_VERSION.encode())
+    if version.shape != () or not version.get_type().equal(h5t.STD_I64LE):
+        raise StoreError(f"{path} is damaged (its format version is no integer): delete it and extract again")
+    number = np.empty((), dtype="<i8")
+    version.read(number)
+    if number > names.FORMAT_VERSION:
+        raise StoreError(
+            f"{path} has format version {number}, and this featx reads up to {names.FORMAT_VERSION}: upgrade featx"
+        )
+    if number < 1:
+        raise StoreError(f"{path} is damaged (format version {number}): delete it and extract again")
+
+
+def _names(path: Path, file: Any) -> set[str]:
+    """Return the names in the root group; anything but known names of datasets within the file is refused."""
+    found = set()
+    for raw in file:
+        name = raw.decode("utf-8", "backslashreplace")
+        if name not in names.ELEMENTS:
+            raise _refused(path, name, "no store has an element of that name")
+        if file.links.get_info(raw).type != h5l.TYPE_HARD:
+            raise _refused(path, name, "it is a link")
+        if h5o.get_info(file, raw).type != h5o.TYPE_DATASET:
+            raise _refused(path, name, "it is no dataset")
+        found.add(name)
+    return found
+
+
+def _element(path: Path, dataset: Any, name: str, kind: names.Kind, file_size: int) -> Element:
+    """Return a dataset's place if it is plain: contiguous, within the file, of the type of its kind."""
+    if h5i.get_type(dataset) != h5i.DATASET:
+        raise _refused(path, name, "it is no dataset")
+    layout = dataset.get_create_plist()
+    if layout.get_layout() == h5d.VIRTUAL:
+        raise _refused(path, name, "it is a virtual dataset")
+    if layout.get_layout() != h5d.CONTIGUOUS or layout.get_nfilters() != 0:
+        raise _refused(path, name, "it is not laid out contiguously")
+    if layout.get_external_count() != 0:
+        raise _refused(path, name, "it is stored in another file")
+    space = dataset.get_space()
+    if space.get_simple_extent_type() not in (h5s.SIMPLE, h5s.SCALAR):
+        raise _refused(path, name, "it has no shape")
+    shape = tuple(int(length) for length in dataset.shape)
+    element = Element(name, _dtype(path, dataset.get_type(), name, kind), shape, 0)
+    if element.nbytes == 0:
+        return element
+    offset = dataset.get_offset()
+    if offset is None or offset < 0 or offset + element.nbytes > file_size:
+        raise _refused(path, name, f"{element.nbytes:,} bytes are declared and the file has {file_size:,}")
+    return Element(name, element.dtype, shape, int(offset))
+
+
+def _dtype(path: Path, datatype: Any, name: str, kind: names.Kind) -> np.dtype[Any]:
+    if kind in ("text", "json"):
+        if datatype.get_class() != h5t.STRING or datatype.is_variable_str() or datatype.get_strpad() != h5t.STR_NULLPAD:
+            raise _refused(path, name, "it is not fixed-width text padded with NULs")
+        return np.dtype(("S", datatype.get_size()))
+    allowed = {"<i8": h5t.STD_I64LE} if kind == "int64" else {"<f4": h5t.IEEE_F32LE, "<f2": h5t.IEEE_F16LE}
+    for code, candidate in allowed.items():
+        if datatype.equal(candidate):
+            return np.dtype(code)
+    raise _refused(path, name, f"its numbers are not {' or '.join(np.dtype(code).name for code in allowed)}")
+
+
+def _check_shapes(path: Path, elements: Mapping[str, Element], axes: str) -> None:
+    features = elements[names.FEATURES].shape
+    if len(features) < 2 or len(axes) != len(features) or min(features) < 1:
+        raise _refused(path, names.FEATURES, f"its shape is {features} and its axes are {axes!r}")
+    failed = elements[names.FAILED_KEY].shape
+    for name, kind in names.ELEMENTS.items():
+        shape = elements[name].shape
+        if name == names.FEATURES:
+            continue
+        if kind == "json":
+            right = shape == ()
+        elif name in names.ROW_ELEMENTS:
+            right = shape == features[:1]
+        elif name == names.FAILED_REASON:
+            right = shape == failed
+        else:
+            right = len(shape) == 1
+        if not right:
+            raise _refused(path, name, f"its shape is {shape} where the features are {features}")
+
+
+def _text_attribute(path: Path, owner: Any, name: str) -> str:
+    """Return a fixed-width text attribute; variable-length ones are not followed."""
+    if not h5a.exists(owner, name.encode()):
+        raise StoreError(f"{path} is incomplete (attribute {name!r} is missing): delete it and extract again")
+    attribute = h5a.open(owner, name.encode())
+    datatype = attribute.get_type()
+    if (
+        attribute.shape != ()
+        or datatype.get_class() != h5t.STRING
+        or datatype.is_variable_str()
+        or datatype.get_size() > _LONGEST_ATTRIBUTE
+    ):
+        raise _refused(path, name, "it is an attribute of another type than fixed-width text")
+    value = np.empty((), dtype=("S", datatype.get_size()))
+    attribute.read(value, mtype=datatype)
+    return bytes(value[()]).decode("utf-8", "backslashreplace")
+
+
+def _refused(path: Path, name: str, reason: str) -> StoreError:
+    return StoreError(f"{path} is refused because of {name!r} ({reason}): extract again, or ask who made the file")
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for length in shape:  # exact: a hostile shape overflows int64
+        count *= length
+    return count

@@ -1,0 +1,86 @@
+"""Names and versions of what featx writes to disk, and nothing else. ``docs/format.md`` says what they mean.
+
+To bump the format
+------------------
+Readers refuse names they do not know, so every change to a store that an older featx could not read, a new
+element included, is a new version:
+
+1. Raise :data:`FORMAT_VERSION` by one, and write the reason in ``CHANGES.md`` and ``docs/format.md``.
+2. Before changing the writer, freeze a tiny store of the old version under ``tests/data/archives/vN/``.
+3. Keep the old reader: `_audit` holds one table of elements per version, and a store of any version down to 1
+   opens as the same :class:`~featx.store.FeatureStore`. A test opens every frozen store.
+4. An older featx meets the new number and says "upgrade featx"; it reads nothing else of the file.
+
+Parts are thrown away once they are joined, so :data:`PART_VERSION` needs no old readers: parts of another
+version count as damaged, and are computed again.
+"""
+
+from typing import Literal
+
+FORMAT_NAME = "featx-store"
+FORMAT_VERSION = 1
+
+# Attributes of the root group.
+ATTRIBUTE_FORMAT = "format"
+ATTRIBUTE_VERSION = "format_version"
+ATTRIBUTE_CHECKSUM = "checksum"  # SHA-256 of the text of CHECKSUMS: the identity of the store's contents
+
+# Attributes of datasets.
+ATTRIBUTE_TYPE = "type"  # on each: its Kind
+ATTRIBUTE_AXES = "axes"  # on FEATURES
+ATTRIBUTE_DIGEST = "digest"  # on SPEC
+ATTRIBUTE_ENCODING = "encoding"  # on each of kind "text"
+
+TEXT_ENCODING = "utf-8 surrogateescape"
+
+FEATURES = "features"
+KEY = "key"
+LABEL = "label"
+CLASSES = "classes"
+SPLIT = "split"
+DIGEST = "digest"
+SIZE = "size"
+MTIME_NS = "mtime_ns"
+FAILED_KEY = "failed_key"
+FAILED_REASON = "failed_reason"
+SPEC = "spec"
+SOURCE = "source"
+BACKBONE = "backbone"
+CREATION = "creation"
+CHECKSUMS = "checksums"
+
+Kind = Literal["features", "int64", "text", "json"]
+
+ELEMENTS: dict[str, Kind] = {
+    FEATURES: "features",
+    KEY: "text",
+    LABEL: "int64",
+    SPLIT: "text",
+    DIGEST: "text",
+    SIZE: "int64",
+    MTIME_NS: "int64",
+    CLASSES: "text",
+    FAILED_KEY: "text",
+    FAILED_REASON: "text",
+    SPEC: "json",
+    SOURCE: "json",
+    BACKBONE: "json",
+    CREATION: "json",
+    CHECKSUMS: "json",
+}
+"""Every dataset of a store, in the order they are written; all are there, and no others."""
+
+ROW_ELEMENTS = (FEATURES, KEY, LABEL, SPLIT, DIGEST, SIZE, MTIME_NS)
+"""Those with one entry for each row, in the same order."""
+
+PAGE = 4096
+"""Bytes; `features` of at least this size begin at a multiple of it."""
+
+LONGEST_REASON = 1000
+"""Characters of a failure's reason that are kept."""
+
+PART_FORMAT = "featx-part"
+PART_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+PART_NAME = "part-{start:012d}-{stop:012d}.npz"
+PART_PATTERN = r"part-(\d{12})-(\d{12})\.npz"
