@@ -1,1 +1,78 @@
+"""featx: run a frozen network over every image once, keep the vectors, and never pay for them again.
+
+>>> import featx
+>>> store = featx.extract("photos/", backbone="resnet50")
+>>> run = featx.fit_head(store, "logistic")
+>>> predictor = featx.load(run.save())
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from featx.backbones import Backbone, list_backbones, load_backbone
+    from featx.caching import Extraction, extract, extract_layers
+    from featx.errors import FeatxError
+    from featx.evaluation import Evaluation
+    from featx.fitting import Run, evaluate, fit_head
+    from featx.heads import list_heads
+    from featx.prediction import FeatureExtractor, Prediction, Predictor, load
+    from featx.sources import Sample, Source, open_source
+    from featx.spec import ExtractionSpec, Preprocessing
+    from featx.store import FeatureStore, find_store, open_store
+
+__all__ = [
+    "Backbone",
+    "Evaluation",
+    "Extraction",
+    "ExtractionSpec",
+    "FeatureExtractor",
+    "FeatureStore",
+    "FeatxError",
+    "Prediction",
+    "Predictor",
+    "Preprocessing",
+    "Run",
+    "Sample",
+    "Source",
+    "evaluate",
+    "extract",
+    "extract_layers",
+    "find_store",
+    "fit_head",
+    "list_backbones",
+    "list_heads",
+    "load",
+    "load_backbone",
+    "open_source",
+    "open_store",
+]
+
+_MODULES = {
+    "backbones": ("Backbone", "list_backbones", "load_backbone"),
+    "caching": ("Extraction", "extract", "extract_layers"),
+    "errors": ("FeatxError",),
+    "evaluation": ("Evaluation",),
+    "fitting": ("Run", "evaluate", "fit_head"),
+    "heads": ("list_heads",),
+    "prediction": ("FeatureExtractor", "Prediction", "Predictor", "load"),
+    "sources": ("Sample", "Source", "open_source"),
+    "spec": ("ExtractionSpec", "Preprocessing"),
+    "store": ("FeatureStore", "find_store", "open_store"),
+}
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: ``import featx`` alone loads no torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'featx' has no attribute {name!r}")
+    value = getattr(import_module(f"featx.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -185,7 +185,7 @@ class ExtractionSpec:
         try:
             values = json.loads(text)
             return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ParameterError(f"the text is no extraction spec of this featx ({error})") from error
 
     def differences(self, other: "ExtractionSpec") -> list[str]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
-from featx.backbones._registry import Architecture, resolve_name
+from featx.backbones._registry import AS_BUILT, Architecture, resolve_name
 from featx.backbones._weights import (
     classes_in,
     digest_weights,
@@ -20,10 +20,10 @@ from featx.backbones._weights import (
     parse_seed,
     read_state_dict,
 )
-from featx.errors import BackboneError, NodeError, WeightsUnavailableError
+from featx.errors import BackboneError, NodeError, WeightsError, WeightsUnavailableError
 from featx.spec import Preprocessing
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "load_backbone"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "describe_layers", "load_backbone"]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -144,9 +144,13 @@ def _seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _find_architecture(backbone: str | nn.Module, tag: str | None, image_size: int | None) -> Architecture:
+    provider, prefix, name = (None, "", "") if isinstance(backbone, nn.Module) else resolve_name(backbone)
+    if provider is None and tag is not None:
+        raise WeightsError(
+            f"weights of a network of your own must be a file that is there, or random:SEED; got {tag!r}"
+        )
     if isinstance(backbone, nn.Module):
         return own_network(backbone)
-    provider, prefix, name = resolve_name(backbone)
     if provider is None:
         return own_factory(prefix, name)
     return provider.architecture(name, tag, image_size)
@@ -214,8 +218,35 @@ def load_backbone(
         name=architecture.name,
         network=network.eval().requires_grad_(False),
         preprocessing=trained_with.changed(image_size=image_size, resize=resize, mean=mean, std=std),
-        origin=file or (origin if seed is not None else architecture.tag),
+        origin=file or (origin if seed is not None else None if architecture.tag == AS_BUILT else architecture.tag),
         classifier=architecture.classifier(network),
         prefix_tokens=architecture.prefix_tokens(network),
         native_size=trained_with.crop_size,
     )
+
+
+def describe_layers(backbone: str, *, image_size: int | None = None) -> tuple[list[Node], str, str | None]:
+    """Return the nodes of a backbone, without its weights: they do not depend on them.
+
+    Parameters
+    ----------
+    backbone : str
+        As :func:`load_backbone` takes it.
+    image_size : int, optional
+        By default that of the backbone's weights.
+
+    Returns
+    -------
+    nodes : list of Node
+        In the order of computation.
+    default : str
+        Name of the one that is kept when none is asked for.
+    default_map : str or None
+        Name of the one that is pooled when only a pooling is asked for; None if there is no map.
+    """
+    loaded = load_backbone(backbone, weights="random:0", image_size=image_size)
+    try:
+        default_map = loaded.default_map
+    except NodeError:
+        default_map = None
+    return loaded.nodes, loaded.default_layer, default_map

@@ -11,7 +11,7 @@ from featx.spec import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["AS_BUILT", "Architecture", "Provider", "list_backbones", "provider", "resolve_name"]
+__all__ = ["AS_BUILT", "Architecture", "Provider", "list_backbones", "list_weights", "provider", "resolve_name"]
 
 
 AS_BUILT = "as built"
@@ -137,3 +137,9 @@ def resolve_name(name: str) -> tuple[Provider | None, str, str]:
     raise BackboneError(
         f"backbone {name!r} is unknown{hint} (`featx backbones` lists all; your own network is MODULE:FUNCTION)"
     )
+
+
+def list_weights(name: str) -> list[str]:
+    """Return the tags of the pretrained weights of a backbone, the default one first; none for your own."""
+    source, _, own_name = resolve_name(name)
+    return [] if source is None else source.tags(own_name)

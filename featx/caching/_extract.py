@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 
 from featx.backbones import DEFAULT_BACKBONE, Backbone, load_backbone
-from featx.caching._folder import cache_folder, store_path, workspace_folder
 from featx.caching._lock import locked
 from featx.caching._targets import Target, existing_store, listing_digest, reusable_rows
 from featx.caching._work import Progress, compute, put_together
@@ -28,7 +27,7 @@ from featx.extraction import (
 )
 from featx.sources import Source, open_source
 from featx.spec import Preprocessing, digest_of
-from featx.store import FeatureStore, Workspace, open_store
+from featx.store import FeatureStore, Workspace, cache_folder, open_store, store_path, workspace_folder
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,6 +4,7 @@
 extraction has done so far. ``docs/format.md`` describes what is on the disk.
 """
 
+from featx.store._folder import cache_folder, find_store, list_stores, store_path, workspace_folder
 from featx.store._format import FORMAT_NAME, FORMAT_VERSION
 from featx.store._parts import Part, Workspace
 from featx.store._reader import FeatureStore, open_store
@@ -17,6 +18,11 @@ __all__ = [
     "Part",
     "SampleTable",
     "Workspace",
+    "cache_folder",
+    "find_store",
+    "list_stores",
     "open_store",
+    "store_path",
+    "workspace_folder",
     "write_store",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from featx.errors import ParameterError, StoreError, did_you_mean
 from featx.spec import ExtractionSpec, digest_of
-from featx.store import FeatureStore, open_store
+from featx.store._reader import FeatureStore, open_store
 
 __all__ = ["cache_folder", "find_store", "list_stores", "store_path", "workspace_folder"]
 

@@ -1,0 +1,73 @@
+"""The command ``featx``: the group, the options all commands share, and what becomes of errors."""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from featx import __version__
+from featx.cli._catalog import backbones, heads, layers
+from featx.cli._demo import demo
+from featx.cli._extract import extract
+from featx.cli._fit import evaluate, fit_head
+from featx.cli._output import tell
+from featx.cli._predict import predict
+from featx.cli._stores import info, list_command
+from featx.errors import FeatxError
+
+__all__ = ["featx", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="featx")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and other packages' warnings.")
+def featx(debug: bool) -> None:
+    """Run a frozen network over every image once, keep the vectors, never pay for them again.
+
+    \b
+    featx extract photos/                   features of every image, into the cache
+    featx fit-head photos                   a classifier on them, in seconds
+    featx predict runs/photos-... new.jpg   its answer for other images
+    """
+    if not debug:
+        warnings.simplefilter("ignore")
+
+
+for command in (extract, fit_head, predict, evaluate, list_command, info, backbones, layers, heads, demo):
+    featx.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 error, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = featx.main(arguments, prog_name="featx", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        tell("featx: interrupted; what is done is kept, and the same command goes on from there")
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone: there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FeatxError as error:
+        if "--debug" in arguments:
+            raise
+        tell(f"featx: {error}")
+        return 1
+    except (OSError, MemoryError) as error:
+        if "--debug" in arguments:
+            raise
+        tell(f"featx: {type(error).__name__}: {error}")
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        tell(
+            f"featx: a bug ({type(error).__name__}: {error}): run again as `featx --debug ...` and report what it shows"
+        )
+        return 1

@@ -1,0 +1,102 @@
+"""``featx extract``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from featx.cli._options import BatchSize, Triple, cache_option, json_option
+from featx.cli._output import plain, print_json, progress_bar, tell
+from featx.spec import Pool, Resize, StoredDtype
+
+if TYPE_CHECKING:
+    from featx.caching import Extraction
+
+__all__ = ["extract", "show_extraction"]
+
+_SHOWN = 10
+
+
+def show_extraction(extraction: "Extraction") -> None:
+    """Print where the features are, what they are, and how they came about."""
+    store = extraction.store
+    shape = "x".join(map(str, store.features.shape[1:]))
+    summary = store.summary()
+    click.echo(plain(store.path))
+    parts = [f"{len(store)} rows of {shape} {store.features.dtype.name} from layer {store.spec.layer}"]
+    if store.classes:
+        parts.append(f"{len(store.classes)} classes")
+    parts += [f"{split} {count}" for split, count in summary["splits"].items() if split]
+    click.echo(f"  {plain(', '.join(parts))}")
+    if extraction.hit:
+        click.echo("  in the cache already: nothing to compute")
+    else:
+        rate = extraction.computed / extraction.seconds if extraction.seconds else 0.0
+        kept = f", {extraction.kept} kept" if extraction.kept else ""
+        click.echo(f"  computed {extraction.computed}{kept} in {extraction.seconds:.1f} s ({rate:.1f} img/s)")
+    if store.failures:
+        tell(f"{len(store.failures)} samples could not be used and are left out:")
+        for key, reason in store.failures[:_SHOWN]:
+            tell(f"  {plain(key)}: {plain(reason)}")
+        if len(store.failures) > _SHOWN:
+            tell(f"  ... `featx info {store.path}` lists all")
+
+
+def _as_dict(extraction: "Extraction") -> dict[str, Any]:
+    return {
+        "path": str(extraction.store.path),
+        "hit": extraction.hit,
+        "computed": extraction.computed,
+        "kept": extraction.kept,
+        "seconds": extraction.seconds,
+        **extraction.store.summary(),
+        "failures": [list(failure) for failure in extraction.store.failures],
+    }
+
+
+@click.command()
+@click.argument("source")
+@click.option("--backbone", metavar="NAME", help="`featx backbones` lists all; MODULE:FUNCTION for your own.")
+@click.option("--weights", metavar="TAG|FILE", help="Tag, file of a state dict, or random:SEED.")
+@click.option("--layer", "layers", metavar="NODE", multiple=True, help="`featx layers` lists them; may be repeated.")
+@click.option("--pool", type=click.Choice(get_args(Pool)), help="How a map or tokens become a row.")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels.")
+@click.option("--resize", type=click.Choice(get_args(Resize)), help="How an image gets that size.")
+@click.option("--mean", type=Triple(), help="Per channel, for values 0..1.")
+@click.option("--std", type=Triple(), help="Per channel, for values 0..1.")
+@click.option("--dtype", type=click.Choice(get_args(StoredDtype)), default="float32", help="Of the stored features.")
+@click.option("--engine", type=click.Choice(["auto", "torch"]), default="auto", help="What runs the network.")
+@click.option("--device", metavar="auto|cpu|cuda|cuda:N", default="auto", help="Where it runs.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", help="Its arithmetic."
+)
+@click.option("--batch-size", type=BatchSize(), default="auto", help="Images at a time.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Decoding threads.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
+@click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
+@click.option("--name", metavar="NAME", help="What to call the store.")
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it here instead.")
+@cache_option
+@json_option
+def extract(source: str, backbone: str | None, layers: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Run a frozen network over every image of SOURCE and keep its features.
+
+    SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), an .npz,
+    torchvision:NAME or hf:NAME. What is in the cache already is not computed again.
+
+    \b
+    Examples:
+      featx extract photos/
+      featx extract photos.zip --backbone resnet50 --weights resnet50.pth
+      featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
+    """
+    from featx.backbones import DEFAULT_BACKBONE
+    from featx.caching import extract_layers
+
+    with progress_bar(source) as progress:
+        extractions = extract_layers(source, backbone or DEFAULT_BACKBONE, layers=layers, progress=progress, **options)
+    if as_json:
+        print_json([_as_dict(extraction) for extraction in extractions])
+    else:
+        for extraction in extractions:
+            show_extraction(extraction)

@@ -1,0 +1,132 @@
+"""What commands print: results to standard output, messages and progress to standard error."""
+
+import csv
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = [
+    "age",
+    "figure",
+    "plain",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "size",
+    "tell",
+    "write_csv",
+    "write_json",
+]
+
+
+def plain(text: object) -> str:
+    """Return `text` as one printable line: a file name may hold newlines, escape codes, or bytes that are no text."""
+    characters = []
+    for character in str(text):
+        if character == "\\" or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            character = character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        characters.append(character)
+    return "".join(characters)
+
+
+def tell(message: str) -> None:
+    """Print a message for the person at the terminal, to standard error."""
+    click.echo(message, err=True)
+
+
+def print_json(value: object) -> None:
+    """Print a result as JSON, in ASCII: names of any bytes come back exactly."""
+    click.echo(json.dumps(value, indent=1))
+
+
+def write_json(value: object, path: str) -> None:
+    """Write a result as JSON to a file, ``-`` for standard output."""
+    if path == "-":
+        print_json(value)
+    else:
+        Path(path).write_text(json.dumps(value, indent=1) + "\n", encoding="ascii")
+
+
+def write_csv(head: Sequence[str], rows: Iterable[Sequence[object]], path: str) -> None:
+    """Write a table as CSV (UTF-8; bytes of names that are none stay as they are), ``-`` for standard output."""
+    if path == "-":
+        stream = open(sys.stdout.fileno(), "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False)  # noqa: SIM115
+    else:
+        stream = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+    with stream:
+        writer = csv.writer(stream)
+        writer.writerow(head)
+        writer.writerows(rows)
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in `right` are flush right. In a pipe, lines are never cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000, emoji=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in head:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Return a figure for a table; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def age(seconds: float) -> str:
+    """Return an age for people."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function that shows how far the work is, with its rate and the time left; None off a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(plain(label), total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.1f} img/s" if speed else "")
+
+        yield show

@@ -1,0 +1,107 @@
+"""``featx list`` and ``featx info``."""
+
+import time
+from typing import Any
+
+import click
+
+from featx.cli._options import cache_option, json_option
+from featx.cli._output import age, plain, print_json, print_table, size, tell
+from featx.errors import StoreError
+
+__all__ = ["info", "list_command"]
+
+
+@click.command(name="list")
+@cache_option
+@json_option
+def list_command(cache: str | None, as_json: bool) -> None:
+    """List the stores in the cache.
+
+    \b
+    Example:
+      featx list --cache /data/cache
+    """
+    from featx.store import cache_folder, list_stores, open_store
+
+    summaries: list[dict[str, Any]] = []
+    for path in list_stores(cache):
+        status = path.stat()
+        facts: dict[str, Any] = {"path": str(path), "bytes": status.st_size, "modified": status.st_mtime}
+        try:
+            summaries.append({**facts, **open_store(path).summary(), "status": "ok"})
+        except StoreError as error:
+            summaries.append({**facts, "name": path.stem, "status": str(error)})
+    if as_json:
+        print_json(summaries)
+        return
+    if not summaries:
+        tell(f"no stores in {plain(cache_folder(cache))}: `featx extract SOURCE` makes one")
+        return
+    rows = []
+    for facts in summaries:
+        spec = facts.get("spec", {})
+        rows.append(
+            (
+                facts["name"],
+                spec.get("backbone", "–"),
+                spec.get("layer", "–"),
+                "x".join(map(str, facts["shape"])) if "shape" in facts else "–",
+                size(facts["bytes"]),
+                age(time.time() - facts["modified"]),
+                facts["path"] if facts["status"] == "ok" else facts["status"],
+            )
+        )
+    print_table(["name", "backbone", "layer", "shape", "size", "age", "file"], rows, right=["shape", "size", "age"])
+
+
+@click.command()
+@click.argument("store")
+@cache_option
+@json_option
+def info(store: str, cache: str | None, as_json: bool) -> None:
+    """Say what a STORE holds, how it was made, and which samples could not be used.
+
+    \b
+    Example:
+      featx info photos
+    """
+    from featx.store import find_store
+
+    found = find_store(store, cache)
+    summary = found.summary()
+    if as_json:
+        print_json({**summary, "failures": [list(failure) for failure in found.failures]})
+        return
+    spec, creation = summary["spec"], summary["creation"]
+    preprocessing = spec["preprocessing"]
+    facts: list[tuple[str, object]] = [
+        ("file", found.path),
+        ("size", size(summary["bytes"])),
+        ("source", summary["source"].get("identity", "–")),
+        ("features", f"{'x'.join(map(str, summary['shape']))} {summary['dtype']} ({summary['axes']})"),
+        ("backbone", f"{spec['backbone']}, weights {summary['backbone'].get('weights') or 'its own'}"),
+        ("weights digest", spec["weights"]),
+        ("layer", f"{spec['layer']}, pooling {spec['pool']}"),
+        (
+            "preprocessing",
+            f"{preprocessing['resize']} {'x'.join(map(str, preprocessing['resize_size']))} to"
+            f" {'x'.join(map(str, preprocessing['crop_size']))}, {preprocessing['interpolation']}, mean"
+            f" {', '.join(f'{v:g}' for v in preprocessing['mean'])}, std"
+            f" {', '.join(f'{v:g}' for v in preprocessing['std'])}",
+        ),
+        ("precision", spec["precision"]),
+        ("splits", ", ".join(f"{name or '(none)'} {count}" for name, count in summary["splits"].items())),
+        ("classes", f"{len(summary['classes'])}; {summary['unlabelled']} samples without a label"),
+        ("made", ", ".join(f"{name} {value}" for name, value in creation.items())),
+        ("spec digest", summary["key"]),
+    ]
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name:<{width}}  {plain(value)}")
+    if summary["classes"]:
+        click.echo()
+        print_table(["class", "n"], summary["classes"].items(), right=["n"])
+    if found.failures:
+        click.echo()
+        print_table(["could not be used", "reason"], found.failures)

@@ -1,0 +1,114 @@
+"""Which rows a head is fitted on, and on which it is judged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import ParameterError, did_you_mean
+from featx.evaluation import stratified_split
+from featx.fitting._table import Table
+
+__all__ = ["DEFAULT_FRACTION", "Rows", "choose_rows"]
+
+DEFAULT_FRACTION = 0.2
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows for training, and by name those for judging.
+
+    Parameters
+    ----------
+    train : ndarray of int64
+    held_out : dict of str to ndarray of int64
+        ``val`` and ``test``, where there are such.
+    origin : dict of str to str
+        For ``train``, ``val`` and ``test``, in words, which rows they are.
+    """
+
+    train: Indices
+    held_out: dict[str, Indices]
+    origin: dict[str, str]
+
+
+def _fraction(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def choose_rows(
+    table: Table,
+    *,
+    train: str | None,
+    val: str | float | None,
+    test: str | None,
+    seed: int,
+    need_val: bool,
+) -> Rows:
+    """Choose the labelled rows for training, validation and test.
+
+    Parameters
+    ----------
+    table : Table
+    train, test : str, optional
+        Names of splits. By default ``train`` and ``test`` where the store has such; without a split for
+        training, all that is in no other.
+    val : str or float, optional
+        Name of a split, or a fraction of the training rows, drawn with each class in its proportion and
+        the same image never on both sides; ``"none"`` for no validation. By default the split ``val`` where the
+        store has one, else a fraction of :data:`DEFAULT_FRACTION` if `need_val`.
+    seed : int
+        For drawing the fraction.
+    need_val : bool
+
+    Raises
+    ------
+    ParameterError
+        If a split does not exist or two of them are the same, or there are no labels.
+    """
+    labelled = table.labels >= 0
+    if not labelled.any():
+        raise ParameterError(
+            "the store has no labels, so no head can be fitted: extract from class folders or a manifest"
+        )
+    known = sorted(set(table.splits[labelled].tolist()) - {""})
+
+    def rows_of(parameter: str, split: str) -> Indices:
+        if split not in known:
+            raise ParameterError(
+                f"{parameter} must be one of the store's splits with labels ({', '.join(known) or 'it has none'});"
+                f" got {split!r}{did_you_mean(split, known)}"
+            )
+        return np.flatnonzero(labelled & (table.splits == split))
+
+    fraction = _fraction(str(val)) if val is not None else None
+    named = {
+        "train": train or ("train" if "train" in known else None),
+        "val": None if fraction is not None or val == "none" else val or ("val" if "val" in known else None),
+        "test": test or ("test" if "test" in known and "test" not in (train, val) else None),
+    }
+    used = [str(split) for split in named.values() if split is not None]
+    if len(set(used)) < len(used):
+        raise ParameterError(f"train, val and test must be different splits; got {', '.join(used)}")
+    held_out = {part: rows_of(part, str(named[part])) for part in ("val", "test") if named[part] is not None}
+    origin = {part: f"split {named[part]}" for part in held_out}
+    if named["train"] is not None:
+        rows = rows_of("train", str(named["train"]))
+        origin["train"] = f"split {named['train']}"
+    else:
+        rows = np.setdiff1d(np.flatnonzero(labelled), np.concatenate([*held_out.values(), np.empty(0, np.int64)]))
+        origin["train"] = "all other rows with a label" if held_out else "all rows with a label"
+    if not len(rows):
+        raise ParameterError("train has no rows left beside val and test: name other splits, or a fraction for val")
+    if "val" not in held_out and (fraction is not None or (need_val and val != "none")):
+        fraction = DEFAULT_FRACTION if fraction is None else fraction
+        kept, drawn = stratified_split(table.labels[rows], fraction, groups=table.groups[rows], seed=seed)
+        held_out = {"val": rows[drawn], **held_out}
+        origin["val"] = f"{fraction:g} of {origin['train']}, stratified, seed {seed}"
+        rows = rows[kept]
+    return Rows(rows, held_out, origin)
