@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_helpers import make_digests, make_features, make_part, same_part
 
 from featx.errors import ParameterError, StoreError
 from featx.store import Part, Workspace
+from tests.store.helpers import make_digests, make_features, make_part, same_part
 
 MANIFEST = {"keys": ["a", "b\udcff", "é"], "batch": 32}
 
@@ -247,7 +247,7 @@ def test_parts_that_do_not_fit_are_refused(changes, words):
 KILLED = """
 from itertools import count
 from pathlib import Path
-from store_helpers import *
+from tests.store.helpers import *
 from featx.store import Workspace
 workspace = Workspace.open(Path(sys.argv[1]), {})
 print(flush=True)
@@ -280,7 +280,7 @@ def test_a_kill_loses_at_most_the_part_in_hand(tmp_path):
 FULL_DISK = """
 import resource
 from pathlib import Path
-from store_helpers import *
+from tests.store.helpers import *
 from featx.errors import StoreError
 from featx.store import Workspace
 workspace = Workspace.open(Path(sys.argv[1]), {})

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from store_helpers import make_digests, make_features, make_spec, make_table, save
 
 from featx.errors import ParameterError, StoreError
 from featx.store import SampleTable, open_store, write_store
 from featx.store import _format as names
 from featx.store._digests import block_digests
+from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2]
 file_names = st.binary(max_size=12).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
 int64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -194,7 +194,7 @@ def run(code: str, *arguments: object, **options) -> subprocess.CompletedProcess
 FULL_DISK = """
 import resource
 from pathlib import Path
-from store_helpers import *
+from tests.store.helpers import *
 from featx.errors import StoreError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
@@ -215,7 +215,7 @@ def test_a_quota_reached_at_any_stage_is_one_sentence_and_no_crash(tmp_path, lim
 KILLED = """
 from itertools import count
 from pathlib import Path
-from store_helpers import *
+from tests.store.helpers import *
 save(Path(sys.argv[1]), make_features(400, 512, seed=0))
 for i in count(1):
     print(i, flush=True)
@@ -246,7 +246,7 @@ MEMORY = """
 import resource
 from pathlib import Path
 import numpy as np
-from store_helpers import *
+from tests.store.helpers import *
 save(Path(sys.argv[1]))  # whatever is loaded on first use
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 block = make_features(500, 2048)

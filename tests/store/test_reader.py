@@ -5,12 +5,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from store_helpers import make_digests, make_features, make_spec, make_table, save
 
 from featx.errors import ParameterError, StoreError
 from featx.spec import digest_of
 from featx.store import FeatureStore, SampleTable, open_store
 from featx.store._digests import block_digests
+from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
 
 
 def test_features_are_a_read_only_memory_map(tmp_path):

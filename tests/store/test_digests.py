@@ -3,9 +3,9 @@ import hashlib
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_helpers import make_features, save
 
 from featx.store._digests import BlockDigests, array_digest, block_digests, rows_per_block
+from tests.store.helpers import make_features, save
 
 
 @settings(deadline=None)

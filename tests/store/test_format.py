@@ -2,10 +2,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from store_helpers import save
 
 from featx import store as package
 from featx.store import _format as names
+from tests.store.helpers import save
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 

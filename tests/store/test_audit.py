@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t
-from store_helpers import make_features, save
 
 from featx.errors import StoreError
 from featx.store import _format as names
 from featx.store import open_store
+from tests.store.helpers import make_features, save
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from store_helpers import make_table
 
 from featx.errors import ParameterError
 from featx.store import SampleTable
+from tests.store.helpers import make_table
 
 
 def columns(**changes):
