@@ -1,0 +1,39 @@
+"""Where images come from: folders, manifests, archives, arrays, and data sets by name."""
+
+from featx.sources._archives import TarSource, ZipSource
+from featx.sources._arrays import ArraySource, NpzSource
+from featx.sources._base import ImageArray, LimitedSource, Sample, Source, class_order, content_digest
+from featx.sources._decode import FORMATS, decode_image
+from featx.sources._files import FileSource, FolderSource
+from featx.sources._huggingface import HuggingFaceSource
+from featx.sources._layout import IMAGE_SUFFIXES, Place, arrange
+from featx.sources._manifest import ManifestSource
+from featx.sources._open import ImageLike, SourceLike, open_images, open_source
+from featx.sources._torchvision import TorchvisionSource
+
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "ArraySource",
+    "FileSource",
+    "FolderSource",
+    "HuggingFaceSource",
+    "ImageArray",
+    "ImageLike",
+    "LimitedSource",
+    "ManifestSource",
+    "NpzSource",
+    "Place",
+    "Sample",
+    "Source",
+    "SourceLike",
+    "TarSource",
+    "TorchvisionSource",
+    "ZipSource",
+    "arrange",
+    "class_order",
+    "content_digest",
+    "decode_image",
+    "open_images",
+    "open_source",
+]

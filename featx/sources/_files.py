@@ -1,0 +1,170 @@
+"""Files on disk: how they are listed, how one is read, and the source that a folder is."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from featx.errors import SampleError, SourceError
+from featx.sources._base import MAX_SAMPLE_BYTES, ImageArray, Sample, Source
+from featx.sources._layout import IMAGE_SUFFIXES, arrange, is_ignored, is_image_name
+
+StrPath = str | os.PathLike[str]
+
+
+def encode_path(path: str) -> bytes:
+    """Return the bytes that a key or path stands for, whatever the locale."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def decode_path(path: bytes) -> str:
+    """Return bytes of a file name as text that :func:`encode_path` takes back, whatever the locale."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def real_path(path: StrPath) -> str:
+    """Return the absolute path without symbolic links."""
+    return decode_path(os.path.realpath(encode_path(os.fspath(path))))
+
+
+def reason(error: OSError) -> str:
+    """Return why the operating system refused, in its own words and without the path."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def stat_file(path: bytes) -> tuple[int, int]:
+    """Return size and time of the last change, or (-1, 0) for what is not there to be asked."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def read_file(path: bytes) -> bytes:
+    """Return the bytes of a regular file; raises SampleError with the reason for anything else.
+
+    A FIFO or device is recognised without waiting for it.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise SampleError("not a regular file") from error
+        raise SampleError(f"cannot be read: {reason(error)}") from error
+    except ValueError as error:
+        raise SampleError("cannot be read: its name has a null byte") from error
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise SampleError("not a regular file")
+        check_size(status.st_size)
+        try:
+            return file.read()
+        except OSError as error:
+            raise SampleError(f"cannot be read: {reason(error)}") from error
+
+
+def check_size(size: int) -> None:
+    """Raise SampleError if a file or member is too large to be read into memory."""
+    if size > MAX_SAMPLE_BYTES:
+        raise SampleError(f"too large: {size:,} bytes, above the limit of {MAX_SAMPLE_BYTES:,}")
+
+
+def no_images(what: str) -> SourceError:
+    """Return the error for a folder or archive without a single image."""
+    return SourceError(
+        f"{what!r} holds no images: they must be in it or its folders, not be hidden, and end in one of"
+        f" {', '.join(sorted(IMAGE_SUFFIXES))}"
+    )
+
+
+class FolderSource(Source):
+    """Images in a folder: class folders, split folders with class folders, or a flat folder without labels.
+
+    See :func:`featx.sources.arrange` for what the folders mean. Symbolic links are followed, except
+    those that lead back to a folder they lie in.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self._root = real_path(path)
+        super().__init__(os.path.basename(self._root) or "root", f"folder:{self._root}")
+
+    def _list(self) -> Iterable[Sample]:
+        files = dict(_walk(encode_path(self._root)))
+        places = arrange(files)
+        if not places:
+            raise no_images(self._root)
+        return [Sample(*place, *files[place.key]) for place in places]
+
+    def _read(self, index: int) -> bytes | ImageArray:
+        return read_file(encode_path(f"{self._root}/{self.samples[index].key}"))
+
+
+class FileSource(Source):
+    """A single image file, whatever its name ends in.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; its key is the path exactly as given here.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self._key = os.fspath(path)
+        self._path = real_path(path)
+        super().__init__(os.path.splitext(os.path.basename(self._path))[0], f"file:{self._path}")
+
+    def _list(self) -> Iterable[Sample]:
+        size, mtime_ns = stat_file(encode_path(self._path))
+        return [Sample(self._key, size=size, mtime_ns=mtime_ns)]
+
+    def _read(self, index: int) -> bytes | ImageArray:
+        return read_file(encode_path(self._path))
+
+
+def _walk(root: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield path below `root`, size and time of each file with an image's name; no file is opened."""
+    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while pending:
+        prefix, above = pending.pop()
+        folder = os.path.join(root, encode_path(prefix))
+        try:
+            status = os.stat(folder)
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = decode_path(entry.name)
+                    if is_ignored(name):
+                        continue
+                    if _is_folder(entry):
+                        pending.append((f"{prefix}{name}/", above | {here}))
+                    elif is_image_name(name):
+                        yield prefix + name, _stat_entry(entry)
+        except OSError as error:
+            raise SourceError(
+                f"folder {decode_path(folder)!r} cannot be listed ({reason(error)}): make it readable,"
+                " or move it out of the source"
+            ) from error
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where nobody may look
+        return False
+
+
+def _stat_entry(entry: os.DirEntry[bytes]) -> tuple[int, int]:
+    try:
+        status = entry.stat()
+    except OSError:  # a broken link, or gone since: listed, and read() says why it cannot be read
+        return -1, 0
+    return status.st_size, status.st_mtime_ns

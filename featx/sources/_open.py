@@ -1,0 +1,191 @@
+"""The doors: from what a person names to the source it is."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from featx.errors import ParameterError, SourceError, did_you_mean
+from featx.sources._archives import COMPRESSED_SUFFIXES, TarSource, ZipSource
+from featx.sources._arrays import ArraySource, NpzSource
+from featx.sources._base import ImageArray, Sample, Source, content_digest
+from featx.sources._decode import as_seen
+from featx.sources._files import FileSource, FolderSource, StrPath, decode_path, encode_path, reason
+from featx.sources._huggingface import HuggingFaceSource
+from featx.sources._layout import is_image_name
+from featx.sources._manifest import MANIFEST_SUFFIXES, ManifestSource
+from featx.sources._torchvision import TorchvisionSource
+
+SourceLike = str | os.PathLike[str] | Source | NDArray[Any] | tuple[Any, Any]
+ImageLike = str | os.PathLike[str] | NDArray[Any] | Image.Image
+
+_FILES: dict[str, Callable[[StrPath], Source]] = {
+    ".zip": ZipSource,
+    ".tar": TarSource,
+    ".npz": NpzSource,
+    **dict.fromkeys(MANIFEST_SUFFIXES, ManifestSource),
+}
+_BY_SUFFIX = {**_FILES, **dict.fromkeys(COMPRESSED_SUFFIXES, TarSource)}
+
+
+def open_source(source: SourceLike, *, limit: int | None = None) -> Source:
+    """Open and list a source of samples.
+
+    Parameters
+    ----------
+    source : str, path-like, Source, ndarray or tuple of (images, labels)
+        A folder; a manifest (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``); a ``.zip`` or ``.tar``
+        archive; an ``.npz`` file; ``torchvision:NAME[:ROOT]``; ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or arrays.
+    limit : int, optional
+        Only the first so many samples, in order.
+
+    Raises
+    ------
+    SourceError
+        There is no such source, it holds no images, or it cannot be understood.
+    """
+    opened = _resolve(source)
+    opened.samples  # noqa: B018  # listed here, so that a wrong source is told at once
+    return opened if limit is None else opened.limit(limit)
+
+
+def open_images(images: ImageLike | Sequence[ImageLike]) -> Source:
+    """Open any mix of image files, folders, archives and images in memory as one source.
+
+    The samples come in the order given. The key of a file is its path as given, that of an image in a
+    folder or archive ``given/inner-key``, that of the third input ``image[2]`` if it is an array or a Pillow
+    image. What is given twice stands there twice, the second time as ``key (2)``.
+
+    Parameters
+    ----------
+    images : sequence of str, path-like, ndarray or PIL.Image.Image
+        Arrays have the shape (height, width[, 1 or 3]).
+
+    Raises
+    ------
+    SourceError
+        One of the inputs does not exist or holds no images.
+    """
+    if isinstance(images, (str, os.PathLike, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        images = [images]
+    if not len(images):
+        raise ParameterError("images must name at least one file, folder or archive; got none")
+    return _CombinedSource([_part(position, image) for position, image in enumerate(images)])
+
+
+class _CombinedSource(Source):
+    """The samples of several sources, one after the other, under keys of their own."""
+
+    def __init__(self, parts: Sequence[tuple[Source, list[str]]]) -> None:
+        identities = "\n".join(source.identity for source, _ in parts)
+        digest = content_digest(identities.encode("utf-8", "surrogateescape"))
+        first = parts[0][0].name
+        super().__init__(first if len(parts) == 1 else f"{first}-and-{len(parts) - 1}-more", f"images:{digest}")
+        self._parts = parts
+        self._rows = [(source, row) for source, keys in parts for row in range(len(keys))]
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples in the order in which they were given."""
+        return tuple(self._list())
+
+    def _list(self) -> Iterable[Sample]:
+        taken: set[str] = set()
+        for source, keys in self._parts:
+            for sample, key in zip(source.samples, keys, strict=True):
+                unique, count = key, 1
+                while unique in taken:
+                    count += 1
+                    unique = f"{key} ({count})"
+                taken.add(unique)
+                yield replace(sample, key=unique)
+
+    def _read(self, index: int) -> bytes | ImageArray:
+        source, row = self._rows[index]
+        return source.read(row)
+
+
+def _part(position: int, image: ImageLike) -> tuple[Source, list[str]]:
+    """Return one input of :func:`open_images` as a source, and the keys of its samples."""
+    if isinstance(image, Image.Image):
+        image = np.asarray(as_seen(image))
+    if isinstance(image, np.ndarray):
+        if image.ndim not in (2, 3):
+            raise ParameterError(
+                f"image[{position}] must have the shape (height, width[, 1 or 3]); got {image.shape}:"
+                " give several images as a list"
+            )
+        return open_source(image.reshape(1, *image.shape[:2], -1)), [f"image[{position}]"]
+    given = os.fspath(image)
+    if not _is_named(given) and _mode(given) != stat.S_IFDIR and _suffix(given) not in _BY_SUFFIX:
+        return FileSource(given), [given]
+    source = open_source(given)
+    return source, [f"{given.rstrip('/')}/{sample.key}" for sample in source.samples]
+
+
+def _resolve(source: SourceLike) -> Source:
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise ParameterError(f"source must be a pair (images, labels) if it is a tuple; got {len(source)} items")
+        return ArraySource(*source)
+    if isinstance(source, np.ndarray):
+        return ArraySource(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ParameterError(
+            f"source must be a path, a name, arrays or a Source; got {type(source).__name__}: give one of these"
+        )
+    given = os.fspath(source)
+    kind, _, rest = given.partition(":")
+    if kind == "torchvision" and rest:
+        name, _, root = rest.partition(":")
+        return TorchvisionSource(name, root or None)
+    if kind == "hf" and rest:
+        name, _, config = (rest, "", "") if os.path.isdir(encode_path(rest)) else rest.partition(":")
+        return HuggingFaceSource(name, config or None)
+    return _by_path(given)
+
+
+def _by_path(given: str) -> Source:
+    mode = _mode(given)
+    if mode == stat.S_IFDIR:
+        return FolderSource(given)
+    if mode == stat.S_IFREG and (make := _BY_SUFFIX.get(_suffix(given))) is not None:
+        return make(given)
+    if is_image_name(os.path.basename(given)):
+        raise SourceError(f"source {given!r} is a single image: give the folder it is in")
+    raise SourceError(f"source {given!r} must be a folder, or a file that ends in one of {', '.join(_FILES)}: give one")
+
+
+def _mode(given: str) -> int:
+    """Return the type of what lies at a path; raises SourceError if there is nothing."""
+    try:
+        return stat.S_IFMT(os.stat(encode_path(given)).st_mode)
+    except FileNotFoundError:
+        hint = did_you_mean(os.path.basename(given.rstrip("/")), _siblings(given))
+        raise SourceError(f"there is no file or folder {given!r}{hint}: give a path that exists") from None
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise SourceError(f"{given!r} cannot be opened ({why}): give a path that can") from error
+
+
+def _siblings(given: str) -> list[str]:
+    try:
+        return [decode_path(name) for name in os.listdir(encode_path(os.path.dirname(given.rstrip("/")) or "."))]
+    except OSError:
+        return []
+
+
+def _suffix(given: str) -> str:
+    return os.path.splitext(given)[1].lower()
+
+
+def _is_named(given: str) -> bool:
+    return given.startswith(("torchvision:", "hf:"))
