@@ -6,8 +6,10 @@ hold them: a store says what it was made with, a head says what it was trained o
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from operator import index
 from typing import Any, Literal, get_args
 
 from featx.errors import ParameterError, SpecMismatchError
@@ -46,6 +48,19 @@ def _check_choice(parameter: str, value: object, choices: tuple[str, ...]) -> No
         raise ParameterError(f"{parameter} must be one of {', '.join(choices)}; got {value!r}")
 
 
+def _each(convert: Callable[[Any], Any], values: Any) -> tuple[Any, ...]:
+    """Return `values` converted, as equal values must have one digest; nothing where one of them cannot be."""
+    try:
+        return tuple(map(convert, values))
+    except (TypeError, ValueError, OverflowError):
+        return ()
+
+
+def _one_zero(value: Any) -> float:
+    """Return `value` as a float; -0.0 equals 0.0 and must become it."""
+    return float(value) + 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
     """How a decoded RGB image becomes the tensor a network was trained on.
@@ -77,15 +92,19 @@ class Preprocessing:
         _check_choice("resize", self.resize, get_args(Resize))
         _check_choice("interpolation", self.interpolation, get_args(Interpolation))
         for parameter in ("crop_size", "resize_size"):
-            size = getattr(self, parameter)
+            size = _each(index, getattr(self, parameter))
             if len(size) != 2 or min(size) < 1:
-                raise ParameterError(f"{parameter} must be two lengths of at least 1 pixel; got {size}")
-        for parameter in ("mean", "std"):  # 0 and 0.0 are one number and must be one digest
-            object.__setattr__(self, parameter, tuple(float(value) for value in getattr(self, parameter)))
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ParameterError(
-                f"mean and std must have three numbers each, std above 0; got {self.mean} and {self.std}"
-            )
+                raise ParameterError(
+                    f"{parameter} must be two lengths of at least 1 pixel; got {getattr(self, parameter)}"
+                )
+            object.__setattr__(self, parameter, size)
+        for parameter in ("mean", "std"):
+            values = _each(_one_zero, getattr(self, parameter))
+            if len(values) != 3 or not all(map(isfinite, values)) or (parameter == "std" and min(values) <= 0):
+                raise ParameterError(
+                    f"mean and std must have three numbers each, std above 0; got {self.mean} and {self.std}"
+                )
+            object.__setattr__(self, parameter, values)
 
     def changed(
         self,
@@ -107,8 +126,8 @@ class Preprocessing:
             resize_size = (height, width)
         else:
             resize_size = (
-                self.resize_size[0] * height // self.crop_size[0],
-                self.resize_size[1] * width // self.crop_size[1],
+                max(1, self.resize_size[0] * height // self.crop_size[0]),
+                max(1, self.resize_size[1] * width // self.crop_size[1]),
             )
         return Preprocessing(
             crop_size=(height, width),
@@ -169,6 +188,14 @@ class ExtractionSpec:
         _check_choice("pool", self.pool, get_args(Pool))
         _check_choice("precision", self.precision, get_args(Precision))
         _check_choice("dtype", self.dtype, get_args(StoredDtype))
+        for parameter in ("backbone", "weights", "layer", "augment"):
+            if not isinstance(getattr(self, parameter), str):
+                raise ParameterError(f"{parameter} must be text; got {getattr(self, parameter)!r}")
+        for parameter in ("views", "version"):
+            if type(getattr(self, parameter)) is not int or getattr(self, parameter) < 1:
+                raise ParameterError(
+                    f"{parameter} must be a whole number of at least 1; got {getattr(self, parameter)!r}"
+                )
 
     @property
     def digest(self) -> str:
@@ -185,7 +212,7 @@ class ExtractionSpec:
         try:
             values = json.loads(text)
             return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ParameterError(f"the text is no extraction spec of this featx ({error})") from error
 
     def differences(self, other: "ExtractionSpec") -> list[str]:

@@ -31,8 +31,9 @@ class TinyNet(nn.Module):
         self.fc = nn.Linear(16, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        TinyNet.forwards += 1
-        TinyNet.images += len(x)
+        if x.any():  # zeros are what the layers are listed by
+            TinyNet.forwards += 1
+            TinyNet.images += len(x)
         x = self.relu(self.norm(self.conv1(x)))
         x = self.relu(self.conv2(x))
         return self.fc(self.dropout(self.pool(x).flatten(1)))

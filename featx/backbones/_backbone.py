@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
-from featx.backbones._registry import AS_BUILT, Architecture, resolve_name
+from featx.backbones._registry import AS_BUILT, Architecture, first_line, resolve_name
 from featx.backbones._weights import (
     classes_in,
     digest_weights,
@@ -20,7 +21,8 @@ from featx.backbones._weights import (
     parse_seed,
     read_state_dict,
 )
-from featx.errors import BackboneError, NodeError, WeightsError, WeightsUnavailableError
+from featx.errors import BackboneError, FeatxError, NodeError, WeightsError, WeightsUnavailableError
+from featx.sources._quiet import quiet
 from featx.spec import Preprocessing
 
 __all__ = ["DEFAULT_BACKBONE", "Backbone", "describe_layers", "load_backbone"]
@@ -69,7 +71,10 @@ class Backbone:
     @cached_property
     def nodes(self) -> list[Node]:
         """All nodes, in the order of computation, with their shapes for this preprocessing's images."""
-        return list_nodes(self.network, self.preprocessing.crop_size, name=self.name)
+        return self._list_nodes(self.preprocessing.crop_size)
+
+    def _list_nodes(self, image_size: tuple[int, int]) -> list[Node]:
+        return list_nodes(self.network, image_size, name=self.name, prefix_tokens=self.prefix_tokens)
 
     @property
     def default_layer(self) -> str:
@@ -78,18 +83,22 @@ class Backbone:
 
     @cached_property
     def default_map(self) -> str:
-        """Name of the last node with places to pool over, at the size that the weights were trained with."""
-        if self.preprocessing.crop_size == self.native_size:
-            nodes = self.nodes
-        else:
-            try:
-                nodes = list_nodes(self.network, self.native_size, name=self.name)
-            except BackboneError:  # built for the other size
-                nodes = self.nodes
-        node = last_map(nodes, before=self.default_layer)
+        """Name of the node that is pooled when only a pooling is asked for.
+
+        The default layer if it has places to pool over, else the last node before it that has, at the size
+        that the weights were trained with.
+        """
+        node = last_map(*self._native_nodes(), self.default_layer)
         if node is None:
             raise NodeError(f"{self.name} has no feature map or tokens to pool: leave pool out, or name a layer")
         return node.name
+
+    def _native_nodes(self) -> tuple[tuple[int, int], list[Node]]:
+        """Return the size that the weights were trained with, or the one the network was built for, and its nodes."""
+        if self.preprocessing.crop_size != self.native_size:
+            with suppress(BackboneError):
+                return self.native_size, self._list_nodes(self.native_size)
+        return self.preprocessing.crop_size, self.nodes
 
     def node(self, layer: str | None = None, pool: str | None = None) -> Node:
         """Return the node `layer`; without a layer, the default one for that pooling.
@@ -104,10 +113,6 @@ class Backbone:
         return find_node(self.nodes, layer, name=self.name)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _pretrained(architecture: Architecture) -> nn.Module:
     """Build with the pretrained weights; where they cannot be had, say which file, where, and the ways on."""
     ways_on = (
@@ -117,11 +122,14 @@ def _pretrained(architecture: Architecture) -> nn.Module:
     if architecture.tag is None:
         raise WeightsUnavailableError(f"{architecture.name} has no pretrained weights: {ways_on}")
     try:
-        return architecture.build(True, None)
-    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        with quiet("timm", "huggingface_hub"):
+            return architecture.build(True, None)
+    except FeatxError:
+        raise
+    except Exception as error:  # every hub and its HTTP client raise other types here
         raise WeightsUnavailableError(
             f"the weights {architecture.tag} of {architecture.name} cannot be had ({architecture.location}:"
-            f" {_first_line(error)}): {ways_on}"
+            f" {first_line(error)}): {ways_on}"
         ) from error
 
 
@@ -139,7 +147,7 @@ def _from_file(architecture: Architecture, path: str) -> nn.Module:
 
 def _seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed those of the GPUs, too
         return build()
 
 
@@ -208,6 +216,7 @@ def load_backbone(
     else:
         network = _pretrained(architecture)
 
+    architecture.trim(network)
     trained_with = preprocessing or getattr(network, "preprocessing", architecture.preprocessing)
     if not isinstance(trained_with, Preprocessing):
         raise BackboneError(
@@ -216,7 +225,7 @@ def load_backbone(
         )
     return Backbone(
         name=architecture.name,
-        network=network.eval().requires_grad_(False),
+        network=network.float().eval().requires_grad_(False),  # the precision is the engine's to choose
         preprocessing=trained_with.changed(image_size=image_size, resize=resize, mean=mean, std=std),
         origin=file or (origin if seed is not None else None if architecture.tag == AS_BUILT else architecture.tag),
         classifier=architecture.classifier(network),

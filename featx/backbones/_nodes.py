@@ -7,14 +7,16 @@ networks with control flow in their ``forward`` have them too.
 """
 
 import contextlib
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from featx.backbones._registry import first_line
 from featx.errors import BackboneError, NodeError, did_you_mean
 
 __all__ = ["OUTPUT", "FeatureTap", "Node", "find_node", "last_map", "list_nodes"]
@@ -42,6 +44,8 @@ class Node:
         Which call of that module, from 0; -1 for what the module is given.
     kind : str
         Class name of the module.
+    prefix_tokens : int
+        Tokens at the start of the sequence that stand for no place in the image (class token, registers).
     """
 
     name: str
@@ -51,6 +55,7 @@ class Node:
     module: str
     call: int
     kind: str
+    prefix_tokens: int = 0
 
 
 def _first_tensor(value: Any) -> torch.Tensor | None:
@@ -60,25 +65,54 @@ def _first_tensor(value: Any) -> torch.Tensor | None:
     return value if isinstance(value, torch.Tensor) else None
 
 
-def _describe(shape: Sequence[int]) -> tuple[tuple[int, ...], str, bool] | None:
+def _describe(shape: Sequence[int], image_size: tuple[int, int]) -> tuple[tuple[int, ...], str, bool] | None:
     """Return (channels-last shape, axes, channels_first) of one sample's output, None if it has no such form.
 
-    Networks say nowhere which axis holds the channels. On square images the two spatial axes are equal, and
-    that tells; where all three are equal, channels first is what torch networks do.
+    Networks say nowhere which axis holds the channels. A map has the proportions of the image, and that
+    tells; where both readings have them, channels first is what torch networks do.
     """
     match tuple(shape):
         case (c,):
             return (c,), "NC", False
         case (length, c):
             return (length, c), "NLC", False
-        case (h, w, c) if h == w != c:
-            return (h, w, c), "NHWC", False
-        case (c, h, w):
-            return (h, w, c), "NHWC", True
+        case (x, y, z):
+            height, width = image_size
+            if abs(x * width - y * height) < abs(y * width - z * height):
+                return (x, y, z), "NHWC", False
+            return (y, z, x), "NHWC", True
     return None
 
 
-def list_nodes(network: nn.Module, image_size: tuple[int, int], *, name: str = "the network") -> list[Node]:
+@contextlib.contextmanager
+def _listening(modules: Mapping[str, nn.Module], heard: Callable[[str, nn.Module, int, Any], None]) -> Iterator[None]:
+    """Have ``heard(name, module, call, value)`` called for what the modules give, and first are given (call -1)."""
+    calls: Counter[str] = Counter()
+
+    def before(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if calls[name] == 0:
+                heard(name, module, -1, args)
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            calls[name] += 1
+            heard(name, module, calls[name] - 1, output)
+
+        return hook
+
+    with contextlib.ExitStack() as stack:
+        for name, module in modules.items():
+            stack.callback(module.register_forward_pre_hook(before(name)).remove)
+            stack.callback(module.register_forward_hook(after(name)).remove)
+        yield
+
+
+def list_nodes(
+    network: nn.Module, image_size: tuple[int, int], *, name: str = "the network", prefix_tokens: int = 0
+) -> list[Node]:
     """Return the nodes of `network` in the order in which they are computed.
 
     Parameters
@@ -89,67 +123,57 @@ def list_nodes(network: nn.Module, image_size: tuple[int, int], *, name: str = "
         Height and width of the images to try it with.
     name : str
         What to call the network in an error.
+    prefix_tokens : int
+        Tokens that the network puts before those of the patches; a sequence has them if it is that much
+        longer than what was computed before has places.
 
     Raises
     ------
     BackboneError
         If the network does not take images of that size.
     """
-    taken = {module_name for module_name, _ in network.named_modules()} | {OUTPUT}
-    calls: Counter[str] = Counter()
+    modules = dict(network.named_modules())
+    taken = {*modules, OUTPUT}
     nodes: dict[str, Node] = {}
+    places: set[int] = set()
     batch = 2
 
-    def record(node_name: str, module: nn.Module, module_name: str, call: int, value: Any) -> None:
+    def name_of(module_name: str, call: int) -> str:
+        if call < 0:
+            return f"{module_name}.input"
+        if call == 0:
+            return module_name or OUTPUT
+        suffix = call
+        while f"{module_name}_{suffix}" in taken:
+            suffix += 1
+        taken.add(f"{module_name}_{suffix}")
+        return f"{module_name}_{suffix}"
+
+    def heard(module_name: str, module: nn.Module, call: int, value: Any) -> None:
+        if not module_name and call < 0:
+            return
+        node_name = name_of(module_name, call)
         tensor = _first_tensor(value)
         if tensor is None or tensor.ndim < 2 or tensor.shape[0] != batch or not tensor.is_floating_point():
             return
-        described = _describe(tensor.shape[1:])
+        described = _describe(tensor.shape[1:], image_size)
         if described is not None:
             shape, axes, channels_first = described
+            count = math.prod(shape[:-1])
+            prefix = prefix_tokens if axes == "NLC" and count - prefix_tokens in places else 0
+            places.add(count - prefix)
             kind = type(module).__name__
-            nodes[node_name] = Node(node_name, shape, axes, channels_first, module_name, call, kind)
+            nodes[node_name] = Node(node_name, shape, axes, channels_first, module_name, call, kind, prefix)
 
-    def on_input(module_name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if calls[module_name] == 0:
-                record(f"{module_name}.input", module, module_name, -1, args)
-
-        return hook
-
-    def on_output(module_name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            call = calls[module_name]
-            calls[module_name] += 1
-            node_name = module_name or OUTPUT
-            if call:
-                suffix = call
-                while f"{module_name}_{suffix}" in taken:
-                    suffix += 1
-                node_name = f"{module_name}_{suffix}"
-                taken.add(node_name)
-            record(node_name, module, module_name, call, output)
-
-        return hook
-
-    handles = []
-    for module_name, module in network.named_modules():
-        if module_name:
-            handles.append(module.register_forward_pre_hook(on_input(module_name)))
-        handles.append(module.register_forward_hook(on_output(module_name)))
-    weight = next(network.parameters(), torch.empty(0))
+    device = next((parameter.device for parameter in network.parameters()), None)
     try:
-        with torch.inference_mode():
-            network(torch.zeros(batch, 3, *image_size, device=weight.device, dtype=weight.dtype))
-    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        with torch.inference_mode(), _listening(modules, heard):
+            network(torch.zeros(batch, 3, *image_size, device=device))
+    except Exception as error:  # networks raise every kind of exception here
         raise BackboneError(
-            f"{name} does not take images of {image_size[1]}x{image_size[0]} pixels ({reason}):"
+            f"{name} does not take images of {image_size[1]}x{image_size[0]} pixels ({first_line(error)}):"
             " give another image_size, or leave it out for the size its weights were trained with"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return list(nodes.values())
 
 
@@ -162,16 +186,42 @@ def find_node(nodes: Sequence[Node], layer: str, *, name: str) -> Node:
     raise NodeError(f"layer {layer!r} is no node of {name}{hint} (`featx layers {name}` lists them)")
 
 
-def last_map(nodes: Sequence[Node], before: str) -> Node | None:
-    """Return the last node before another that has places to pool over: a feature map or a token sequence."""
+def _has_places(node: Node) -> bool:
+    return math.prod(node.shape[:-1]) > 1
+
+
+def _poolers(nodes: Sequence[Node], image_size: tuple[int, int], default: Node | None) -> set[str]:
+    """Return the modules that turn a map into a vector, which the whole network and what wraps it are not."""
+    maps = {node.module for node in nodes if node.call < 0 and _has_places(node) and node.shape != (*image_size, 3)}
+    return {
+        node.module
+        for node in nodes
+        if node.module in maps and node.call == 0 and not _has_places(node)
+        if default is None or not f"{default.module}.".startswith(f"{node.module}.")
+    }
+
+
+def last_map(image_size: tuple[int, int], nodes: Sequence[Node], default: str) -> Node | None:
+    """Return the node `default` or the last before it that has places to pool over; None if none has.
+
+    What a pooling module (attention pooling, say) computes within is passed over.
+    """
     names = [node.name for node in nodes]
-    nodes = nodes[: names.index(before)] if before in names else nodes
-    maps = [node for node in nodes if len(node.shape) > 1 and max(node.shape[:-1]) > 1 and node.call >= 0]
-    return maps[-1] if maps else None
+    end = names.index(default) if default in names else len(nodes)
+    if end < len(nodes) and _has_places(nodes[end]):
+        return nodes[end]
+    inside = tuple(f"{module}." for module in _poolers(nodes, image_size, nodes[end] if end < len(nodes) else None))
+    for node in reversed(nodes[:end]):
+        if node.call >= 0 and _has_places(node) and not node.module.startswith(inside):
+            return node
+    return None
 
 
-class _AllTaken(Exception):
-    """Raised inside the network once the last wanted node is there, so that nothing more is computed."""
+class _AllTaken(BaseException):
+    """Raised inside the network once the last wanted node is there, so that nothing more is computed.
+
+    No Exception: a network that handles those must not handle this.
+    """
 
 
 class FeatureTap(nn.Module):
@@ -180,7 +230,7 @@ class FeatureTap(nn.Module):
     Parameters
     ----------
     network : torch.nn.Module
-        The whole network; it is not changed, beyond the hooks that listen on it.
+        The whole network. Hooks listen on it during a pass, and are gone afterwards.
     nodes : sequence of Node
         In the order in which the outputs are wanted.
     """
@@ -189,48 +239,41 @@ class FeatureTap(nn.Module):
         super().__init__()
         self.network = network
         self.nodes = tuple(nodes)
-        self._calls: Counter[str] = Counter()
-        self._taken: dict[tuple[str, int], torch.Tensor] = {}
-        self._wanted = {(node.module, node.call) for node in nodes}
-        modules = dict(network.named_modules())
-        for name in {node.module for node in nodes}:
-            modules[name].register_forward_pre_hook(self._hook_input(name))
-            modules[name].register_forward_hook(self._hook_output(name))
-
-    def _take(self, name: str, call: int, value: Any) -> None:
-        if (name, call) in self._wanted and (name, call) not in self._taken:
-            tensor = _first_tensor(value)
-            assert tensor is not None  # list_nodes saw a tensor here
-            complete = len(self._taken) + 1 == len(self._wanted)
-            # What is computed after this node could change its output in place (an in-place ReLU, say).
-            self._taken[name, call] = tensor if complete else tensor.clone()
-            if complete:
-                raise _AllTaken
-
-    def _hook_input(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if self._calls[name] == 0:
-                self._take(name, -1, args)
-
-        return hook
-
-    def _hook_output(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            call = self._calls[name]
-            self._calls[name] += 1
-            self._take(name, call, output)
-
-        return hook
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return one tensor per node, channels last, for float images of shape (n, 3, h, w)."""
-        self._calls.clear()
-        self._taken.clear()
-        with contextlib.suppress(_AllTaken):
+        """Return one tensor per node, channels last, for float images of shape (n, 3, h, w).
+
+        Raises
+        ------
+        NodeError
+            If a node is not reached, or its shape is not the one it was listed with.
+        """
+        wanted = {(node.module, node.call) for node in self.nodes}
+        taken: dict[tuple[str, int], torch.Tensor | None] = {}
+
+        def heard(name: str, module: nn.Module, call: int, value: Any) -> None:
+            if (name, call) in wanted:
+                tensor = _first_tensor(value)
+                complete = len(taken) + 1 == len(wanted)
+                # What is computed after this node could change its output in place (an in-place ReLU, say).
+                taken[name, call] = tensor if complete or tensor is None else tensor.clone()
+                if complete:
+                    raise _AllTaken
+
+        tapped = {node.module: self.network.get_submodule(node.module) for node in self.nodes}
+        with contextlib.suppress(_AllTaken), _listening(tapped, heard):
             self.network(images)
-        outputs = []
-        for node in self.nodes:
-            tensor = self._taken[node.module, node.call]
-            outputs.append(tensor.permute(0, 2, 3, 1) if node.channels_first else tensor)
-        self._taken.clear()
-        return tuple(outputs)
+        return tuple(_channels_last(node, taken.get((node.module, node.call)), len(images)) for node in self.nodes)
+
+
+def _channels_last(node: Node, tensor: torch.Tensor | None, n: int) -> torch.Tensor:
+    """Return the output of `node` for `n` images with its channels last; raise NodeError if it is not that."""
+    if tensor is not None and node.channels_first and tensor.ndim == 4:
+        tensor = tensor.permute(0, 2, 3, 1)
+    if tensor is None or tensor.shape != (n, *node.shape):
+        given = "nothing" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+        raise NodeError(
+            f"layer {node.name!r} gives {given} for {n} images and not {node.shape} for each, as it did when it was"
+            " listed: choose a layer that is computed alike for all images"
+        )
+    return tensor

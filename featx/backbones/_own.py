@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from featx.backbones._registry import AS_BUILT, Architecture
-from featx.errors import BackboneError
+from featx.backbones._registry import AS_BUILT, PROVIDERS, Architecture, first_line
+from featx.errors import BackboneError, did_you_mean
 from featx.spec import Preprocessing
 
 __all__ = ["own_factory", "own_network"]
@@ -41,14 +41,21 @@ def own_factory(module_name: str, function: str) -> Architecture:
         sys.path.insert(0, folder)
     try:
         factory = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module's own code runs here
+        hint = did_you_mean(module_name, PROVIDERS)
         raise BackboneError(
-            f"backbone {path!r} must be MODULE:FUNCTION, importable from here ({error}):"
+            f"backbone {path!r} must be MODULE:FUNCTION, importable from here ({first_line(error)}){hint}:"
             " check both names, or set PYTHONPATH"
         ) from error
 
     def build(pretrained: bool, num_classes: int | None) -> nn.Module:
-        network = factory()
+        try:
+            network = factory()
+        except Exception as error:
+            raise BackboneError(
+                f"backbone {path!r} must return a torch.nn.Module when called without arguments;"
+                f" it raised {type(error).__name__} ({first_line(error)})"
+            ) from error
         if not isinstance(network, nn.Module):
             raise BackboneError(f"backbone {path!r} must return a torch.nn.Module; got {type(network).__name__}")
         return network

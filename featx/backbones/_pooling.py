@@ -1,17 +1,21 @@
 """From a node's output to a row: the poolings."""
 
+from typing import get_args
+
 import torch
 
 from featx.backbones._nodes import Node
-from featx.errors import NodeError
+from featx.errors import NodeError, ParameterError
+from featx.spec import Pool
 
 __all__ = ["GEM_EPS", "GEM_P", "pool_features", "pooled_shape", "resolve_pool"]
 
+POOLS = get_args(Pool)
 GEM_P = 3.0
 GEM_EPS = 1e-6
 
 
-def resolve_pool(node: Node, pool: str | None, prefix_tokens: int) -> str:
+def resolve_pool(node: Node, pool: str | None) -> str:
     """Return the pooling that really takes place, so that equal numbers have equal specs.
 
     Parameters
@@ -20,14 +24,16 @@ def resolve_pool(node: Node, pool: str | None, prefix_tokens: int) -> str:
         What is pooled.
     pool : str or None
         What was asked for; None for the default: the class token where there is one, else the average.
-    prefix_tokens : int
-        Number of tokens before those of the patches (class token, registers).
 
     Raises
     ------
     NodeError
         If the node's output has nothing that this pooling could act on.
+    ParameterError
+        If there is no such pooling.
     """
+    if pool is not None and pool not in POOLS:
+        raise ParameterError(f"pool must be one of {', '.join(POOLS)}; got {pool!r}")
     if node.axes == "NC":
         if pool in ("gem", "cls"):
             raise NodeError(
@@ -36,8 +42,8 @@ def resolve_pool(node: Node, pool: str | None, prefix_tokens: int) -> str:
             )
         return "none"
     if pool is None:
-        return "cls" if node.axes == "NLC" and prefix_tokens else "avg"
-    if pool == "cls" and not (node.axes == "NLC" and prefix_tokens):
+        return "cls" if node.prefix_tokens else "avg"
+    if pool == "cls" and not node.prefix_tokens:
         raise NodeError(f"pool 'cls' needs a class token, but layer {node.name!r} has none: use avg, max or gem")
     return pool
 

@@ -1,17 +1,28 @@
 """One registry over all networks: where they come from, what they are called, what can be had of them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from featx.errors import BackboneError, ParameterError, did_you_mean
+from featx.errors import BackboneError, MissingDependencyError, ParameterError, did_you_mean
 from featx.spec import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["AS_BUILT", "Architecture", "Provider", "list_backbones", "list_weights", "provider", "resolve_name"]
+__all__ = [
+    "AS_BUILT",
+    "PROVIDERS",
+    "Architecture",
+    "Provider",
+    "first_line",
+    "list_backbones",
+    "list_weights",
+    "provider",
+    "resolve_name",
+]
 
 
 AS_BUILT = "as built"
@@ -39,6 +50,8 @@ class Architecture:
         the network's own output is.
     prefix_tokens : callable
         Returns the number of tokens before those of the patches.
+    trim : callable
+        Takes off the network, once its weights are in, what hides the features.
     training_only : tuple of str
         Modules that serve in training only and are not built; a file may have weights for them.
     """
@@ -50,11 +63,15 @@ class Architecture:
     location: str
     classifier: Callable[["nn.Module"], str | None]
     prefix_tokens: Callable[["nn.Module"], int] = lambda network: 0
+    trim: Callable[["nn.Module"], None] = lambda network: None
     training_only: tuple[str, ...] = ()
 
 
 class Provider(Protocol):
-    """A family of networks under one prefix. Constructing one imports nothing."""
+    """A family of networks under one prefix. Constructing one imports nothing.
+
+    Each method may raise MissingDependencyError; a bare name is then looked up without this provider.
+    """
 
     def names(self) -> list[str]:
         """Return the names of all networks, without the prefix."""
@@ -89,14 +106,19 @@ def provider(prefix: str) -> Callable[[P], P]:
     return register
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of another package's message, for a message of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _rank(prefix: str) -> int:
     return _FIRST.index(prefix) if prefix in _FIRST else len(_FIRST)
 
 
 def _all_names() -> Iterator[str]:
     for prefix, source in PROVIDERS.items():
-        for name in source.names():
-            yield f"{prefix}:{name}"
+        with suppress(MissingDependencyError):
+            yield from [f"{prefix}:{name}" for name in source.names()]
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
@@ -131,8 +153,9 @@ def resolve_name(name: str) -> tuple[Provider | None, str, str]:
     if colon:
         return None, prefix, rest
     for prefix, source in sorted(PROVIDERS.items(), key=lambda item: _rank(item[0])):
-        if source.has(name):
-            return source, prefix, name
+        with suppress(MissingDependencyError):
+            if source.has(name):
+                return source, prefix, name
     hint = did_you_mean(name, [known.partition(":")[2] for known in _all_names()])
     raise BackboneError(
         f"backbone {name!r} is unknown{hint} (`featx backbones` lists all; your own network is MODULE:FUNCTION)"

@@ -56,7 +56,7 @@ def _require_hub(config: dict[str, Any]) -> None:
     from huggingface_hub import constants, try_to_load_from_cache
 
     repository = config.get("hf_hub_id")
-    files = ("model.safetensors", "pytorch_model.bin")
+    files = filter(None, (config.get("hf_hub_filename"), "model.safetensors", "pytorch_model.bin"))
     if not repository or any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
         return
     url = urlsplit(constants.ENDPOINT)
@@ -65,28 +65,48 @@ def _require_hub(config: dict[str, Any]) -> None:
 
 
 def timm_classifier(network: nn.Module) -> str | None:
-    """Return the name of timm's classifier module, the first of two in distilled networks."""
+    """Return the name of timm's classifier module; None if the network has none."""
     classifier = network.get_classifier()  # type: ignore[operator]
-    if isinstance(classifier, (tuple, list)):
-        classifier = classifier[0]
-    if classifier is None or isinstance(classifier, nn.Identity):
+    if isinstance(classifier, (nn.Identity, nn.ModuleList)):
         return None
     return next((name for name, module in network.named_modules() if module is classifier), None)
 
 
+def _trim(network: nn.Module) -> None:
+    """Take the classifier off a network where no one module is given the features; its output then is they.
+
+    Those are networks with several classifiers, and attention poolings that classify every token.
+    """
+    layers = import_timm().layers
+    classifier = network.get_classifier()  # type: ignore[operator]
+    kinds = (layers.AttentionPool2d, layers.RotAttentionPool2d)
+    poolings: list[Any] = [module for module in network.modules() if isinstance(module, kinds)]
+    if isinstance(classifier, (tuple, list, nn.ModuleList)) or any(each.proj is classifier for each in poolings):
+        network.reset_classifier(0)  # type: ignore[operator]
+
+
+def _prefix_tokens(network: nn.Module) -> int:
+    """Return the number of timm's prefix tokens; networks that do not say have one if they have a class token."""
+    own = getattr(network, "num_prefix_tokens", None)
+    has_class_token = any(name.startswith("cls_token") for name, _ in network.named_parameters())
+    return int(has_class_token if own is None else own)
+
+
 @provider("timm")
 class TimmProvider:
-    """Names as ``timm.list_models`` has them; ``NAME.TAG`` names the weights with the network."""
+    """Names as ``timm.list_models`` has them; ``NAME.TAG`` names the weights with the network.
+
+    The default features are those that timm gives with ``num_classes=0``: what the classifier is given. A
+    network with several classifiers loses them, and its output is the default layer: the mean of class and
+    distillation token in distilled networks, both branches' class tokens in CrossViT.
+    """
 
     def names(self) -> list[str]:
         names: list[str] = import_timm().list_models()
         return names
 
     def has(self, name: str) -> bool:
-        try:
-            return bool(import_timm().is_model(name))
-        except MissingDependencyError:
-            return False
+        return bool(import_timm().is_model(name))
 
     def tags(self, name: str) -> list[str]:
         timm = import_timm()
@@ -134,5 +154,6 @@ class TimmProvider:
                 else f"{url or 'no file is known, it'} is looked for in {torch.hub.get_dir()}"
             ),
             classifier=timm_classifier,
-            prefix_tokens=lambda network: int(getattr(network, "num_prefix_tokens", 0) or 0),
+            prefix_tokens=_prefix_tokens,
+            trim=_trim,
         )

@@ -49,10 +49,12 @@ class TorchvisionProvider:
 
         def build(pretrained: bool, num_classes: int | None) -> nn.Module:
             options: dict[str, Any] = {}
-            if name in ("googlenet", "inception_v3") and not pretrained:
-                # What get_model does by itself with pretrained weights; these two networks rescale their
-                # input from ImageNet's mean and std to the -1..1 that they were trained with.
-                options = {"transform_input": True, "init_weights": True}
+            if not pretrained:  # what get_model does by itself with pretrained weights
+                if name in ("googlenet", "inception_v3"):
+                    # They rescale their input from ImageNet's mean and std to the -1..1 they were trained with.
+                    options = {"transform_input": True, "init_weights": True}
+                if name.startswith("vit_"):
+                    options = {"image_size": preset.crop_size[0]}
             if num_classes is not None:
                 options["num_classes"] = num_classes
             network: nn.Module = models.get_model(name, weights=weights if pretrained else None, **options)

@@ -1,6 +1,8 @@
 """Weights: from a file into a network, strictly; from a network to a digest."""
 
 import hashlib
+import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ __all__ = ["classes_in", "digest_weights", "is_weights_file", "load_into", "pars
 StateDict = dict[str, torch.Tensor]
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+"""What torch.compile and DataParallel, either one about the other, put before every name."""
+
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 
 
@@ -24,19 +29,19 @@ def is_weights_file(weights: str) -> bool:
 
 def parse_seed(weights: str) -> int | None:
     """Return the seed in ``random:SEED``, or None if `weights` is nothing of that form."""
-    if not weights.startswith("random"):
+    kind, _, seed = weights.partition(":")
+    if kind != "random":
         return None
-    _, _, seed = weights.partition(":")
-    if not seed.isdigit():
-        raise WeightsError(f"weights {weights!r} must be random:SEED with a whole number, such as random:0")
+    if not re.fullmatch("[0-9]{1,20}", seed) or int(seed) >= 2**64:
+        raise WeightsError(f"weights {weights!r} must be random:SEED with a whole number below 2**64, such as random:0")
     return int(seed)
 
 
 def read_state_dict(path: str) -> StateDict:
     """Read a state dict from a ``.safetensors`` file, or from what ``torch.save`` wrote.
 
-    The usual wrappers (``{"state_dict": ...}`` and the like) and the prefix ``module.`` of DataParallel are
-    taken off. Only tensors are read, never code: ``torch.load`` runs with ``weights_only=True``.
+    The usual wrappers (``{"state_dict": ...}`` and the like) and the prefixes of DataParallel and
+    torch.compile are taken off. Only tensors are read, never code: ``torch.load`` runs with ``weights_only=True``.
 
     Raises
     ------
@@ -63,13 +68,18 @@ def read_state_dict(path: str) -> StateDict:
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not (isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values())):
+    if not (
+        isinstance(content, dict)
+        and content
+        and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items())
+    ):
         raise WeightsError(
             f"weights {path!r} hold no state dict (a mapping of names to tensors):"
             " save one with torch.save(model.state_dict(), FILE)"
         )
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in content):
+            content = {key.removeprefix(prefix): value for key, value in content.items()}
     state: StateDict = content
     return state
 
@@ -111,13 +121,19 @@ def load_into(network: nn.Module, state: StateDict, *, path: str, name: str) -> 
             f"weights {path!r} do not fit {name}: {'; '.join(problems)} of {len(own)} tensors:"
             " give the file of this architecture, or the backbone the file was saved from"
         )
-    network.load_state_dict(state, strict=True)
+    with torch.no_grad():  # load_state_dict would ask for metadata, which not every file has (MNASNet insists on it)
+        for key, tensor in own.items():
+            tensor.copy_(state[key])
 
 
 def digest_weights(network: nn.Module) -> str:
-    """Return the SHA-256 hex digest of all tensors of `network`: names, types, shapes and bytes."""
+    """Return the SHA-256 hex digest of all tensors of `network`: names, types, shapes and bytes.
+
+    Those are its parameters and all of its buffers, also the ones that a state dict leaves out.
+    """
+    tensors = chain(network.named_parameters(remove_duplicate=False), network.named_buffers(remove_duplicate=False))
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

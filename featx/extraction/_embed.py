@@ -42,11 +42,12 @@ def embed(
     failures : tuple of (int, str)
         Index and reason of each of the others.
     """
+    batch_size = batch_size or default_batch_size(engine.device)
     batches = list(
         extract_batches(
             source,
             range(len(source)),
-            range(0, len(source), batch_size := batch_size or default_batch_size(engine.device)),
+            range(0, len(source), batch_size),
             engine,
             outputs[0].spec.preprocessing,
             batch_size=batch_size,

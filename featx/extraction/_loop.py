@@ -63,13 +63,18 @@ Loaded = tuple[str, npt.NDArray[np.uint8]] | SampleError
 """Content digest and pixels of one sample, or why there are none."""
 
 
-def _load(source: Source, index: int, preprocessing: Preprocessing) -> tuple[str, npt.NDArray[np.uint8]] | SampleError:
+def _load(source: Source, index: int, preprocessing: Preprocessing) -> Loaded:
     """Read, digest, decode and preprocess one sample, in a decoding thread."""
     try:
         data = source.read(index)
         return content_digest(data), preprocess(decode_image(data), preprocessing)
     except SampleError as error:
         return error
+
+
+def _results(decoding: tuple[int, list[Future[Loaded]]]) -> tuple[int, list[Loaded]]:
+    start, futures = decoding
+    return start, [future.result() for future in futures]
 
 
 def _run(engine: Engine, start: int, loaded: Sequence[Loaded]) -> Batch:
@@ -135,10 +140,8 @@ def extract_batches(
             indices = order[start : start + batch_size]
             pending.append((start, [pool.submit(_load, source, index, preprocessing) for index in indices]))
             if len(pending) > _AHEAD:
-                first, futures = pending.popleft()
-                yield _run(engine, first, [future.result() for future in futures])
+                yield _run(engine, *_results(pending.popleft()))
         while pending:
-            first, futures = pending.popleft()
-            yield _run(engine, first, [future.result() for future in futures])
+            yield _run(engine, *_results(pending.popleft()))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -63,7 +63,7 @@ def plan_outputs(
     outputs = []
     for layer in layers or (None,):
         node = backbone.node(layer, pool)
-        resolved = resolve_pool(node, pool, backbone.prefix_tokens)
+        resolved = resolve_pool(node, pool)
         shape, axes = pooled_shape(node, resolved)
         spec = ExtractionSpec(
             backbone=backbone.name,

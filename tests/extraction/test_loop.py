@@ -1,0 +1,148 @@
+"""The loop: order, bad samples, errors, early ends, and how much it holds at a time."""
+
+import time
+
+import numpy as np
+import pytest
+
+from featx.extraction import default_batch_size, default_workers, extract_batches
+from featx.sources import content_digest
+from featx.spec import Preprocessing
+from tests.extraction.helpers import Mean, Numbered, decoding_threads
+
+PREPROCESSING = Preprocessing(crop_size=(4, 4), resize_size=(4, 4), resize="squash")
+
+
+def batches(source, engine=None, *, batch_size=4, workers=2, order=None, starts=None):
+    order = range(len(source)) if order is None else order
+    starts = range(0, len(order), batch_size) if starts is None else starts
+    return extract_batches(
+        source, order, starts, engine or Mean(), PREPROCESSING, batch_size=batch_size, workers=workers
+    )
+
+
+def digest(index, size=(6, 5)):
+    return content_digest(np.full((*size, 3), index, dtype=np.uint8))
+
+
+def test_rows_digests_and_features_belong_together_whatever_finishes_first():
+    got = list(batches(Numbered(10, slow=0.003), workers=4))
+    assert [(batch.start, batch.stop) for batch in got] == [(0, 4), (4, 8), (8, 10)]
+    for batch in got:
+        np.testing.assert_array_equal(batch.rows, np.arange(batch.start, batch.stop))
+        assert batch.rows.dtype == np.int64
+        assert batch.digests == tuple(digest(row) for row in batch.rows)
+        np.testing.assert_array_equal(batch.features[0], batch.rows[:, None].astype(np.float32))
+        np.testing.assert_array_equal(batch.features[1][:, 1], 2 * batch.rows)
+        assert batch.failures == ()
+
+
+def test_order_and_starts():
+    order = [7, 1, 9, 3, 5, 0]
+    got = list(batches(Numbered(10), order=order, starts=[2, 4], batch_size=2))
+    assert [(batch.start, batch.stop, batch.rows.tolist()) for batch in got] == [(2, 4, [2, 3]), (4, 6, [4, 5])]
+    np.testing.assert_array_equal(np.concatenate([batch.features[0] for batch in got])[:, 0], [9, 3, 5, 0])
+    assert got[0].digests == (digest(9), digest(3))
+
+
+def test_bad_samples_drop_out_and_shift_nothing():
+    bad = {0, 5, 9}
+    got = list(batches(Numbered(10, bad=bad)))
+    good = [row for row in range(10) if row not in bad]
+    assert [row for batch in got for row in batch.rows] == good
+    assert [value for batch in got for value in batch.features[0][:, 0]] == good
+    assert [item for batch in got for item in batch.digests] == [digest(row) for row in good]
+    assert [failure for batch in got for failure in batch.failures] == [(i, f"bad number {i}") for i in sorted(bad)]
+
+
+def test_a_batch_of_only_bad_samples():
+    engine = Mean()
+    first, second = batches(Numbered(6, bad=range(4)), engine)
+    assert (first.rows.tolist(), first.digests, first.features) == ([], (), ())
+    assert [row for row, _ in first.failures] == [0, 1, 2, 3]
+    assert second.rows.tolist() == [4, 5]
+    assert engine.sizes == [2]
+
+
+def test_features_that_are_not_finite_are_flagged_and_shift_nothing():
+    got = list(batches(Numbered(8, bad=[2]), Mean(nan=[1, 4, 5, 6, 7])))
+    assert got[0].rows.tolist() == [0, 3]
+    assert got[0].digests == (digest(0), digest(3))
+    np.testing.assert_array_equal(got[0].features[1][:, 0], [0, 3])
+    assert got[0].failures == ((1, "its features are not finite"), (2, "bad number 2"))
+    assert got[1].rows.tolist() == []
+    assert [array.shape for array in got[1].features] == [(0, 1), (0, 2)]
+    assert [row for row, _ in got[1].failures] == [4, 5, 6, 7]
+
+
+def test_one_and_many_threads_give_the_same():
+    one, four = (list(batches(Numbered(23, bad=[4]), workers=workers)) for workers in (1, 4))
+    for a, b in zip(one, four, strict=True):
+        assert (a.start, a.stop, a.digests, a.failures) == (b.start, b.stop, b.digests, b.failures)
+        for x, y in zip((a.rows, *a.features), (b.rows, *b.features), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_another_error_comes_through_promptly_and_leaves_no_thread():
+    source = Numbered(10_000, crash=[2], slow=0.001)
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"^crash at 2$"):
+        list(batches(source))
+    assert time.monotonic() - start < 2
+    assert len(source.reads) < 50
+    assert decoding_threads() == []
+
+
+def test_an_error_of_the_engine_comes_through_and_leaves_no_thread():
+    class Broken(Mean):
+        def __call__(self, pixels):
+            raise ValueError("out of memory")
+
+    with pytest.raises(ValueError, match=r"^out of memory$"):
+        list(batches(Numbered(100), Broken()))
+    assert decoding_threads() == []
+
+
+def test_closed_early():
+    source = Numbered(10_000)
+    stream = batches(source)
+    assert next(stream).start == 0
+    assert decoding_threads() != []
+    stream.close()
+    assert decoding_threads() == []
+    read = len(source.reads)
+    time.sleep(0.05)
+    assert len(source.reads) == read < 30
+
+
+def test_what_waits_is_bounded():
+    source = Numbered(400)
+    most = 0
+    for number, _ in enumerate(batches(source, workers=4), start=1):
+        time.sleep(0.002)  # time to run ahead, if it were let
+        most = max(most, len(source.reads) - 4 * number)
+    assert 0 < most <= 3 * 4
+    assert sorted(source.reads) == list(range(400))
+
+
+def test_nothing_to_do_reads_nothing():
+    source = Numbered(5)
+    assert list(batches(source, starts=[])) == []
+    assert source.reads == []
+    assert decoding_threads() == []
+
+
+def test_nothing_happens_before_the_first_batch_is_asked_for():
+    source = Numbered(5)
+    batches(source)
+    assert source.reads == []
+
+
+def test_defaults(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 3, 7})
+    assert default_workers() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert default_workers() == 1
+    assert default_batch_size("cpu") == 32
+    assert default_batch_size("cuda:1") == 128

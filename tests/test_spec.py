@@ -1,0 +1,223 @@
+"""The values that decide the numbers: their digests, their JSON, and what is said when two differ."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featx.errors import ParameterError, SpecMismatchError
+from featx.spec import ExtractionSpec, Preprocessing, canonical_json, digest_of, require_same_spec
+
+SPEC = ExtractionSpec(
+    backbone="torchvision:resnet50", weights="0" * 64, layer="fc.input", pool="none", preprocessing=Preprocessing()
+)
+
+numbers = st.floats(-1e6, 1e6)
+sizes = st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))
+preprocessings = st.builds(
+    Preprocessing,
+    crop_size=sizes,
+    resize_size=sizes,
+    resize=st.sampled_from(["crop", "squash", "pad"]),
+    interpolation=st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]),
+    mean=st.tuples(numbers, numbers, numbers),
+    std=st.tuples(*[st.floats(1e-9, 1e6)] * 3),
+)
+specs = st.builds(
+    ExtractionSpec,
+    backbone=st.text(),
+    weights=st.text(),
+    layer=st.text(),
+    pool=st.sampled_from(["avg", "max", "gem", "cls", "flatten", "none"]),
+    preprocessing=preprocessings,
+    precision=st.sampled_from(["fp32", "bf16", "fp16"]),
+    dtype=st.sampled_from(["float32", "float16"]),
+    views=st.integers(1, 100),
+    augment=st.text(),
+    version=st.integers(1, 9),
+)
+
+
+def test_the_digest_is_pinned():
+    """This changes only together with SPEC_VERSION: all caches are named by it."""
+    assert SPEC.to_json() == (
+        '{"augment":"","backbone":"torchvision:resnet50","dtype":"float32","layer":"fc.input","pool":"none",'
+        '"precision":"fp32","preprocessing":{"crop_size":[224,224],"interpolation":"bilinear",'
+        '"mean":[0.485,0.456,0.406],"resize":"crop","resize_size":[256,256],"std":[0.229,0.224,0.225]},'
+        '"version":1,"views":1,"weights":"' + "0" * 64 + '"}'
+    )
+    assert SPEC.digest == "196aa466ab87428d9895eb57afc523d5816dd1abef9582d8520c758bf1d549d1"
+
+
+CHANGES = {
+    "backbone": "timm:resnet50",
+    "weights": "1" * 64,
+    "layer": "layer4",
+    "pool": "avg",
+    "precision": "bf16",
+    "dtype": "float16",
+    "views": 2,
+    "augment": "flip",
+    "version": 2,
+    "preprocessing.crop_size": (224, 225),
+    "preprocessing.resize_size": (256, 255),
+    "preprocessing.resize": "pad",
+    "preprocessing.interpolation": "bicubic",
+    "preprocessing.mean": (0.485, 0.456, 0.4060000000000001),
+    "preprocessing.std": (0.229, 0.224, 0.2250000000000001),
+}
+
+
+def changed(field, value):
+    owner, _, name = field.rpartition(".")
+    if not owner:
+        return replace(SPEC, **{name: value})
+    return replace(SPEC, preprocessing=replace(SPEC.preprocessing, **{name: value}))
+
+
+def test_each_field_counts():
+    fields = {*asdict(SPEC), *(f"preprocessing.{name}" for name in asdict(SPEC.preprocessing))} - {"preprocessing"}
+    assert fields == set(CHANGES)
+    digests = {changed(field, value).digest for field, value in CHANGES.items()}
+    assert len(digests | {SPEC.digest}) == len(CHANGES) + 1
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_differences_name_the_field_and_both_values(field):
+    other = changed(field, CHANGES[field])
+    mine = asdict(SPEC)["preprocessing"][field.partition(".")[2]] if "." in field else asdict(SPEC)[field]
+    assert SPEC.differences(other) == [f"{field}: {mine!r} against {CHANGES[field]!r}"]
+    with pytest.raises(SpecMismatchError) as caught:
+        require_same_spec(SPEC, other, what="the store")
+    assert str(caught.value) == (
+        f"the store differs from what the head was trained on in {field}: {mine!r} against {CHANGES[field]!r}"
+        f" (trained against given): extract with the settings of {SPEC.digest[:12]},"
+        f" or fit a head on {other.digest[:12]}"
+    )
+
+
+def test_equal_specs_have_no_differences():
+    assert SPEC.differences(replace(SPEC)) == []
+    require_same_spec(SPEC, replace(SPEC), what="the store")
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0, np.float32(0), np.int64(0), False])
+def test_equal_numbers_have_equal_digests(zero):
+    plain = Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), crop_size=(8, 8))
+    other = Preprocessing(mean=[zero] * 3, std=[1, np.float64(1), True], crop_size=[np.int64(8), 8])
+    assert other == plain
+    assert hash(other) == hash(plain)
+    assert canonical_json(asdict(other)) == canonical_json(asdict(plain))
+
+
+@given(specs)
+def test_json_round_trip(spec):
+    again = ExtractionSpec.from_json(spec.to_json())
+    assert again == spec
+    assert again.digest == spec.digest == digest_of(json.loads(spec.to_json()))
+
+
+@given(specs, specs)
+def test_digests_are_equal_exactly_when_the_specs_are(one, other):
+    assert (one == other) == (one.digest == other.digest) == (one.differences(other) == [])
+
+
+def edited(**values):
+    return json.dumps({**json.loads(SPEC.to_json()), **values})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "3",
+        "{" * 10_000,
+        '{"preprocessing":' * 100_000,
+        edited(surplus=1),
+        edited(preprocessing=None),
+        edited(preprocessing=[]),
+        edited(preprocessing={"surplus": 1}),
+        edited(preprocessing={"crop_size": 5}),
+        edited(preprocessing={"crop_size": ["8", "8"]}),
+        edited(preprocessing={"mean": [0, 0, None]}),
+        edited(preprocessing={"resize": ["crop"]}),
+        edited(pool="median"),
+        edited(views="3"),
+        edited(views=0),
+        edited(views=1.0),
+        edited(version=None),
+        edited(backbone=None),
+        edited(layer=4),
+        edited(precision=["fp32"]),
+    ],
+    ids=lambda text: text[:40] or "empty",
+)
+def test_what_is_no_spec(text):
+    with pytest.raises(ParameterError, match="the text is no extraction spec of this featx"):
+        ExtractionSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"resize": "stretch"}, r"resize must be one of crop, squash, pad; got 'stretch'"),
+        ({"interpolation": "cubic"}, r"interpolation must be one of .*bicubic.*; got 'cubic'"),
+        ({"crop_size": (224,)}, r"crop_size must be two lengths of at least 1 pixel; got \(224,\)"),
+        ({"crop_size": (224.5, 224)}, r"crop_size must be two lengths"),
+        ({"crop_size": 224}, r"crop_size must be two lengths"),
+        ({"resize_size": (0, 9)}, r"resize_size must be two lengths of at least 1 pixel; got \(0, 9\)"),
+        ({"mean": (0, 0)}, r"mean and std must have three numbers each"),
+        ({"mean": (0, 0, float("nan"))}, r"mean and std must have three numbers each"),
+        ({"std": (1, 1, 0)}, r"std above 0; got .* and \(1, 1, 0\)"),
+        ({"std": (1, 1, float("inf"))}, r"mean and std must have three numbers each"),
+        ({"std": "abc"}, r"mean and std must have three numbers each"),
+    ],
+)
+def test_what_is_no_preprocessing(values, message):
+    with pytest.raises(ParameterError, match=message):
+        Preprocessing(**values)
+
+
+@pytest.mark.parametrize(
+    ("start", "changes", "expected"),
+    [
+        ({}, {}, {}),
+        ({}, {"image_size": 112}, {"crop_size": (112, 112), "resize_size": (128, 128)}),
+        ({}, {"image_size": 299}, {"crop_size": (299, 299), "resize_size": (341, 341)}),
+        ({}, {"resize": "squash"}, {"resize": "squash", "resize_size": (224, 224)}),
+        (
+            {},
+            {"resize": "pad", "image_size": 64},
+            {"resize": "pad", "crop_size": (64, 64), "resize_size": (64, 64)},
+        ),
+        ({"resize": "squash"}, {"image_size": 112}, {"crop_size": (112, 112), "resize_size": (128, 128)}),
+        (
+            {"crop_size": (200, 100), "resize_size": (220, 110)},
+            {"resize": "pad"},
+            {"resize": "pad", "resize_size": (200, 100)},
+        ),
+        (
+            {"crop_size": (200, 100), "resize_size": (220, 120)},
+            {"image_size": 50},
+            {"crop_size": (50, 50), "resize_size": (55, 60)},
+        ),
+        ({"resize_size": (100, 100)}, {"image_size": 1}, {"crop_size": (1, 1), "resize_size": (1, 1)}),
+        ({}, {"mean": [0, 0, 0], "std": [1, 1, 1]}, {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}),
+    ],
+)
+def test_changed(start, changes, expected):
+    before = Preprocessing(**start)
+    assert before.changed(**changes) == replace(before, **expected)
+
+
+def test_changed_refuses():
+    with pytest.raises(ParameterError, match="image_size must be at least 1 pixel; got 0"):
+        Preprocessing().changed(image_size=0)
+    with pytest.raises(ParameterError, match="resize must be one of"):
+        Preprocessing().changed(resize="stretch")
