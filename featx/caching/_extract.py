@@ -4,17 +4,12 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from featx.backbones import DEFAULT_BACKBONE, Backbone, load_backbone
-from featx.caching._lock import locked
+from featx.backbones import DEFAULT_BACKBONE, load_backbone
 from featx.caching._targets import Target, existing_store, listing_digest, reusable_rows
-from featx.caching._work import Progress, compute, put_together
+from featx.caching._work import Progress, fill_stores
 from featx.errors import ParameterError
 from featx.extraction import (
     ENGINES,
@@ -26,13 +21,13 @@ from featx.extraction import (
     resolve_precision,
 )
 from featx.sources import Source, open_source
-from featx.spec import Preprocessing, digest_of
-from featx.store import FeatureStore, Workspace, cache_folder, open_store, store_path, workspace_folder
+from featx.spec import Preprocessing
+from featx.store import FeatureStore, cache_folder, open_store, store_path
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Extraction", "ExtractionOptions", "extract", "extract_layers"]
+__all__ = ["Extraction", "extract", "extract_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,8 @@ class Extraction:
     hit : bool
         Whether it was there already, for just these samples.
     computed, kept : int
-        Number of samples that went through the network now, and whose rows are from the store as it was.
+        Number of samples that went through the network now, and of those that an earlier run had done: in
+        the store as it was, or in what is left of a run that was interrupted.
     seconds : float
         Wall time of the work; 0 for a hit.
     """
@@ -57,36 +53,30 @@ class Extraction:
     seconds: float
 
 
-class ExtractionOptions(TypedDict, total=False):
-    """What :func:`extract` and :func:`extract_layers` take by keyword; both say what it means."""
-
-    weights: str | os.PathLike[str] | None
-    pool: str | None
-    preprocessing: Preprocessing | None
-    image_size: int | None
-    resize: str | None
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    dtype: str
-    engine: str
-    device: str
-    precision: str
-    batch_size: int | None
-    workers: int | None
-    limit: int | None
-    strict: bool
-    name: str | None
-    cache: str | os.PathLike[str] | None
-    out: str | os.PathLike[str] | None
-    progress: Progress | None
-
-
 def extract(
     source: Any,
     backbone: "str | nn.Module" = DEFAULT_BACKBONE,
     *,
     layer: str | None = None,
-    **options: Unpack[ExtractionOptions],
+    weights: str | os.PathLike[str] | None = None,
+    pool: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    image_size: int | None = None,
+    resize: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    dtype: str = "float32",
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    strict: bool = False,
+    name: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
 ) -> FeatureStore:
     """Return the features of every sample of a source, from the cache if they are there.
 
@@ -141,8 +131,31 @@ def extract(
     FeatxError
         In one sentence: what, by which rule, and what to do.
     """
-    layers = () if layer is None else (layer,)
-    return extract_layers(source, backbone, layers=layers, **options)[0].store
+    (extraction,) = extract_layers(
+        source,
+        backbone,
+        layers=() if layer is None else (layer,),
+        weights=weights,
+        pool=pool,
+        preprocessing=preprocessing,
+        image_size=image_size,
+        resize=resize,
+        mean=mean,
+        std=std,
+        dtype=dtype,
+        engine=engine,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers,
+        limit=limit,
+        strict=strict,
+        name=name,
+        cache=cache,
+        out=out,
+        progress=progress,
+    )
+    return extraction.store
 
 
 def extract_layers(
@@ -150,144 +163,122 @@ def extract_layers(
     backbone: "str | nn.Module" = DEFAULT_BACKBONE,
     *,
     layers: Sequence[str] = (),
-    **options: Unpack[ExtractionOptions],
+    weights: str | os.PathLike[str] | None = None,
+    pool: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    image_size: int | None = None,
+    resize: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    dtype: str = "float32",
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    strict: bool = False,
+    name: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
 ) -> list[Extraction]:
     """Extract several layers of a source in one pass, each into a store of its own.
 
     Parameters
     ----------
-    source, backbone, **options
-        As :func:`extract` takes them.
+    source : path, str, Source, ndarray or (images, labels)
+        As :func:`extract` takes it.
+    backbone : str or torch.nn.Module
+        As :func:`extract` takes it.
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
+    weights, pool, preprocessing, image_size, resize, mean, std, dtype, engine, \
+    device, precision, batch_size, workers, limit, strict, name, cache, out, progress
+        As :func:`extract` takes them; `out` only with a single layer.
 
     Returns
     -------
     list of Extraction
         One for each layer, in the order given.
     """
-    _check(layers, options)
-    opened = open_source(source, limit=options.get("limit"))
+    _check(engine, batch_size=batch_size, workers=workers)
+    if out is not None and len(layers) > 1:
+        raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
+    opened = open_source(source, limit=limit)
     network = load_backbone(
         backbone,
-        weights=options.get("weights"),
-        preprocessing=options.get("preprocessing"),
-        image_size=options.get("image_size"),
-        resize=options.get("resize"),
-        mean=options.get("mean"),
-        std=options.get("std"),
+        weights=weights,
+        preprocessing=preprocessing,
+        image_size=image_size,
+        resize=resize,
+        mean=mean,
+        std=std,
     )
-    device = resolve_device(options.get("device", "auto"))
+    device = resolve_device(device)
     outputs = plan_outputs(
-        network,
-        layers=layers,
-        pool=options.get("pool"),
-        precision=resolve_precision(options.get("precision", "auto"), device),
-        dtype=options.get("dtype", "float32"),
+        network, layers=layers, pool=pool, precision=resolve_precision(precision, device), dtype=dtype
     )
     found: dict[Output, FeatureStore] = {}
     targets = []
     listing = listing_digest(opened)
     for output in outputs:
-        path = _path(output, opened, options)
-        old = existing_store(path, output, opened.identity, named="out" if options.get("out") else None)
+        path = _path(output, opened, name=name, cache=cache, out=out)
+        old = existing_store(path, output, opened.identity, named=None if out is None else "out")
         if old is not None and old.source.get("listing") == listing:
             found[output] = old
         else:
             targets.append(Target(output, path, old, reusable_rows(opened, old)))
-    facts = _write(opened, network, targets, listing, device, options) if targets else {}
+    computed, seconds = 0, 0.0
+    if targets:
+        began = time.monotonic()
+        computed = fill_stores(
+            opened,
+            targets,
+            ENGINES["torch" if engine == "auto" else engine](
+                network, [target.output for target in targets], device=device
+            ),
+            backbone={
+                "name": network.name,
+                "weights": network.origin,
+                "reloadable": isinstance(backbone, str),
+            },
+            listing=listing,
+            batch_size=batch_size or default_batch_size(device),
+            workers=workers or default_workers(),
+            strict=strict,
+            progress=progress,
+        )
+        seconds = time.monotonic() - began
+    made = {target.output: target.path for target in targets}
     return [
         Extraction(found[output], hit=True, computed=0, kept=len(opened), seconds=0.0)
         if output in found
-        else Extraction(open_store(_path(output, opened, options)), hit=False, **facts)
+        else Extraction(
+            open_store(made[output]), hit=False, computed=computed, kept=len(opened) - computed, seconds=seconds
+        )
         for output in outputs
     ]
 
 
-def _check(layers: Sequence[str], options: ExtractionOptions) -> None:
-    if options.get("out") is not None and len(layers) > 1:
-        raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
-    for parameter in ("batch_size", "workers"):
-        value = options.get(parameter)
-        if value is not None and (not isinstance(value, int) or value < 1):
+def _check(engine: str, **counts: int | None) -> None:
+    for parameter, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ParameterError(f"{parameter} must be a whole number of at least 1; got {value!r}")
-    engine = options.get("engine", "auto")
     if engine not in ("auto", *ENGINES):
         raise ParameterError(f"engine must be one of auto, {', '.join(ENGINES)}; got {engine!r}")
 
 
-def _path(output: Output, source: Source, options: ExtractionOptions) -> Path:
-    out = options.get("out")
+def _path(
+    output: Output,
+    source: Source,
+    *,
+    name: str | None,
+    cache: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+) -> Path:
     if out is not None:
         return Path(out)
-    name = options.get("name") or source.name
-    return store_path(cache_folder(options.get("cache")), name=name, identity=source.identity, spec=output.spec)
-
-
-def _write(
-    source: Source,
-    backbone: Backbone,
-    targets: Sequence[Target],
-    listing: str,
-    device: str,
-    options: ExtractionOptions,
-) -> dict[str, Any]:
-    """Compute what no store has and write the targets; return the facts of an Extraction."""
-    began = time.monotonic()
-    order = np.flatnonzero(np.any([target.old_rows < 0 for target in targets], axis=0))
-    outputs = [target.output for target in targets]
-    batch_size = options.get("batch_size") or default_batch_size(device)
-    workers = options.get("workers") or default_workers()
-    name = options.get("engine", "auto")
-    engine = ENGINES["torch" if name == "auto" else name](backbone, outputs, device=device)
-    folder = workspace_folder(targets[0].path)
-    manifest = {
-        "identity": source.identity,
-        "listing": listing,
-        "specs": [output.spec.digest for output in outputs],
-        "order": digest_of(order.tolist()),
-        "batch_size": batch_size,
-        "engine": engine.name,
-    }
-    with locked(folder.with_name(f"{folder.name}.lock")):
-        workspace = Workspace.open(folder, manifest)
-        computed = compute(
-            source,
-            order.tolist(),
-            outputs,
-            workspace,
-            engine,
-            batch_size=batch_size,
-            workers=workers,
-            strict=options.get("strict", False),
-            progress=options.get("progress"),
-        )
-        seconds = time.monotonic() - began
-        put_together(
-            source,
-            targets,
-            order,
-            workspace,
-            facts={
-                "source": {
-                    "name": source.name,
-                    "identity": source.identity,
-                    "listing": listing,
-                    "samples": len(source),
-                },
-                "backbone": {"name": backbone.name, "weights": backbone.origin},
-                "creation": {
-                    "featx": version("featx"),
-                    "torch": version("torch"),
-                    "engine": engine.name,
-                    "device": engine.device,
-                    "batch_size": batch_size,
-                    "workers": workers,
-                    "computed": computed,
-                    "seconds": round(seconds, 3),
-                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-            },
-        )
-        workspace.remove()
-    return {"computed": computed, "kept": len(source) - len(order), "seconds": seconds}
+    return store_path(
+        cache_folder(cache), name=source.name if name is None else name, identity=source.identity, spec=output.spec
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from featx.errors import StoreLockedError
+from featx.errors import StoreError, StoreLockedError
 
 __all__ = ["locked"]
 
@@ -20,27 +20,17 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` for the length of a ``with`` block.
 
     The operating system gives the lock back when its holder dies, so none is ever left behind. Beside it lies
-    a note of who holds it.
+    a note of who holds it. Both are gone at the end, and the folder too if nothing else is in it.
 
     Raises
     ------
     StoreLockedError
         If another process holds it; the message says which.
+    StoreError
+        If the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     note = path.with_suffix(".holder.json")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        holder = {}
-        with suppress(OSError, ValueError):
-            holder = json.loads(note.read_text())
-        raise StoreLockedError(
-            f"{path.stem} is being written by process {holder.get('pid', 'unknown')} on"
-            f" {holder.get('host', 'an unknown host')} since {holder.get('since', 'some time')}:"
-            " wait until it is done, then run the same command again"
-        ) from error
+    lock = _acquired(path, note)
     try:
         note.write_text(
             json.dumps(
@@ -54,5 +44,37 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         note.unlink(missing_ok=True)
+        with suppress(OSError):
+            # While it is held: whoever waits for this very file sees that it is gone, and makes another.
+            path.unlink()
+            path.parent.rmdir()
         lock.release()
-        path.unlink(missing_ok=True)
+
+
+def _acquired(path: Path, note: Path) -> FileLock:
+    lock = FileLock(path)
+    for attempts_left in reversed(range(10)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+            break
+        except Timeout as error:
+            raise _locked_error(path, note) from error
+        except OSError as error:  # perhaps because the last holder was removing the folder just then
+            if not attempts_left:
+                reason = error.strerror or str(error)
+                raise StoreError(
+                    f"{path.parent} cannot be written ({reason}): check the folder and its permissions"
+                ) from error
+    return lock
+
+
+def _locked_error(path: Path, note: Path) -> StoreLockedError:
+    holder = {}
+    with suppress(OSError, ValueError):
+        holder = json.loads(note.read_text())
+    return StoreLockedError(
+        f"store {path.stem!r} is being written by process {holder.get('pid', 'unknown')} on"
+        f" {holder.get('host', 'an unknown host')} since {holder.get('since', 'some time')}:"
+        " wait until it is done, then run the same command again"
+    )

@@ -46,6 +46,7 @@ def sample_table(source: Source) -> SampleTable:
         splits=tuple(sample.split or "" for sample in samples),
         sizes=np.array([sample.size for sample in samples], dtype=np.int64),
         mtimes_ns=np.array([sample.mtime_ns for sample in samples], dtype=np.int64),
+        inodes=np.array([sample.inode for sample in samples], dtype=np.int64),
     )
 
 

@@ -2,18 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from featx.caching._lock import locked
 from featx.caching._targets import Target, sample_table
 from featx.errors import SampleError
 from featx.extraction import Batch, Engine, Output, extract_batches
 from featx.sources import Source
-from featx.store import Part, Workspace, write_store
+from featx.spec import digest_of
+from featx.store import Part, Workspace, workspace_folder, write_store
 
-__all__ = ["Progress", "compute", "put_together"]
+__all__ = ["Progress", "fill_stores"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples done and their total, after each batch."""
@@ -21,6 +26,78 @@ Progress = Callable[[int, int], None]
 _PART_BYTES = 64 * 2**20
 _PART_SECONDS = 30.0
 _BLOCK_ROWS = 4096
+
+
+def fill_stores(
+    source: Source,
+    targets: Sequence[Target],
+    engine: Engine,
+    *,
+    backbone: Mapping[str, Any],
+    listing: str,
+    batch_size: int,
+    workers: int,
+    strict: bool,
+    progress: Progress | None,
+) -> int:
+    """Compute what no store has and write the targets; return the number of samples run now.
+
+    The source's samples are worked on under a lock, in a folder beside the first of the targets.
+    """
+    began = time.monotonic()
+    order = np.flatnonzero(np.any([target.old_rows < 0 for target in targets], axis=0))
+    outputs = [target.output for target in targets]
+    folder = workspace_folder(targets[0].path)
+    manifest = {
+        "identity": source.identity,
+        "listing": listing,
+        "specs": [output.spec.digest for output in outputs],
+        "order": digest_of(order.tolist()),
+        "batch_size": batch_size,
+        "engine": engine.name,
+        "device": engine.device.partition(":")[0],
+    }
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        workspace = Workspace.open(folder, manifest)
+        computed = compute(
+            source,
+            order.tolist(),
+            outputs,
+            workspace,
+            engine,
+            batch_size=batch_size,
+            workers=workers,
+            strict=strict,
+            progress=progress,
+        )
+        put_together(
+            source,
+            targets,
+            order,
+            workspace,
+            facts={
+                "source": {
+                    "name": source.name,
+                    "identity": source.identity,
+                    "listing": listing,
+                    "samples": len(source),
+                },
+                "backbone": backbone,
+                "creation": {
+                    "featx": version("featx"),
+                    "torch": version("torch"),
+                    "engine": engine.name,
+                    "device": engine.device,
+                    "batch_size": batch_size,
+                    "workers": workers,
+                    "computed": computed,
+                    "seconds": round(time.monotonic() - began, 3),
+                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                },
+            },
+        )
+        workspace.remove()
+    return computed
 
 
 def compute(
@@ -35,47 +112,63 @@ def compute(
     strict: bool,
     progress: Progress | None,
 ) -> int:
-    """Fill the workspace with what it lacks of `order`; return the number of samples run now."""
+    """Fill the workspace with what it lacks of `order`; return the number of samples run now.
+
+    Whatever ends it early, what is done stays done.
+    """
     covered = np.zeros(len(order), dtype=bool)
     for start, stop in workspace.ranges():
         covered[start:stop] = True
     starts = [start for start in range(0, len(order), batch_size) if not covered[start]]
-    done, total = int(covered.sum()), len(order)
-    first = done
-    pending: list[Batch] = []
-    size, since = 0, time.monotonic()
-
-    def flush() -> None:
-        nonlocal size, since
-        if pending:
-            workspace.write(_part(pending, outputs))
-            pending.clear()
-        size, since = 0, time.monotonic()
-
-    if progress is not None:
-        progress(done, total)
+    first = done = int(covered.sum())
+    report = progress or _say_nothing
+    report(done, len(order))
     preprocessing = outputs[0].spec.preprocessing
     batches = extract_batches(source, order, starts, engine, preprocessing, batch_size=batch_size, workers=workers)
-    try:
+    with closing(_PartWriter(workspace, outputs)) as writer:
         for batch in batches:
             if strict and batch.failures:
                 row, reason = batch.failures[0]
                 key = source.samples[order[row]].key
                 raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
-            if pending and pending[-1].stop != batch.start:
-                flush()
-            pending.append(batch)
-            size += sum(array.nbytes for array in batch.features)
+            writer.add(batch)
             done += batch.stop - batch.start
-            if size >= _PART_BYTES or time.monotonic() - since >= _PART_SECONDS:
-                flush()
-            if progress is not None:
-                progress(done, total)
-    except (KeyboardInterrupt, SampleError):
-        flush()  # what is done stays done
-        raise
-    flush()
+            report(done, len(order))
     return done - first
+
+
+def _say_nothing(done: int, total: int) -> None:
+    """Stand in for the progress that nobody asked for."""
+
+
+class _PartWriter:
+    """Gathers neighbouring batches until they are worth a file."""
+
+    def __init__(self, workspace: Workspace, outputs: Sequence[Output]) -> None:
+        self._workspace = workspace
+        self._outputs = outputs
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._batches: list[Batch] = []
+        self._size = 0
+        self._since = time.monotonic()
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch, and write those gathered so far if they are many, old, or no neighbours of it."""
+        if self._batches and self._batches[-1].stop != batch.start:
+            self.close()
+        self._batches.append(batch)
+        self._size += sum(array.nbytes for array in batch.features)
+        if self._size >= _PART_BYTES or time.monotonic() - self._since >= _PART_SECONDS:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is gathered."""
+        batches = self._batches
+        self._start_anew()
+        if batches:
+            self._workspace.write(_part(batches, self._outputs))
 
 
 def _part(batches: Sequence[Batch], outputs: Sequence[Output]) -> Part:
@@ -95,7 +188,7 @@ def _part(batches: Sequence[Batch], outputs: Sequence[Output]) -> Part:
     )
 
 
-def _merged(
+def merged(
     target: Target,
     index: int,
     order: npt.NDArray[np.int64],
@@ -105,7 +198,17 @@ def _merged(
     """Yield the rows of a store in the order of the source, block by block: new ones from the parts, others from
     the older store.
 
-    `order` has the samples that were worked on, ascending; `present` says of each sample whether it has a row.
+    Parameters
+    ----------
+    target : Target
+    index : int
+        Which of the parts' features are its own.
+    order : ndarray of shape (m,) and dtype int64
+        The samples that were worked on, ascending.
+    workspace : Workspace
+        Its parts cover all of `order`.
+    present : ndarray of shape (n,) and dtype bool
+        Whether a sample has a row.
     """
     spec, old = target.output.spec, target.old
     start = 0
@@ -158,9 +261,11 @@ def put_together(
             spec=target.output.spec,
             samples=table.take(here),
             digests=digests[here].tolist(),
-            features=_merged(target, index, order, workspace, present),
+            features=merged(target, index, order, workspace, present),
             feature_shape=target.output.shape,
             axes=target.output.axes,
             failures=failures,
-            **facts,
+            source=facts["source"],
+            backbone=facts["backbone"],
+            creation=facts["creation"],
         )

@@ -42,32 +42,32 @@ for command in (extract, fit_head, predict, evaluate, list_command, info, backbo
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 error, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments[:1]
     try:
         code = featx.main(arguments, prog_name="featx", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.UsageError as error:
+    except click.ClickException as error:
         error.show()
-        return 2
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        tell("featx: interrupted; what is done is kept, and the same command goes on from there")
+        tell("featx: interrupted; what is extracted is kept, and the same command goes on from there")
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone: there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except FeatxError as error:
-        if "--debug" in arguments:
-            raise
-        tell(f"featx: {error}")
-        return 1
-    except (OSError, MemoryError) as error:
-        if "--debug" in arguments:
-            raise
-        tell(f"featx: {type(error).__name__}: {error}")
-        return 1
     except Exception as error:
-        if "--debug" in arguments:
+        if debug:
             raise
-        tell(
-            f"featx: a bug ({type(error).__name__}: {error}): run again as `featx --debug ...` and report what it shows"
-        )
+        tell(f"featx: {_in_words(error)}")
         return 1
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, FeatxError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: try a smaller --batch-size"
+    words = f"{type(error).__name__}: {error}"
+    return f"a bug ({words}): run it again as `featx --debug ...` and report what that shows"

@@ -9,7 +9,7 @@ from featx.errors import BackboneError
 __all__ = ["backbones", "heads", "layers"]
 
 
-@click.command()
+@click.command(short_help="List the networks there are.")
 @click.argument("pattern", default="*")
 @click.option("--tags", is_flag=True, help="Also list the tags of the pretrained weights.")
 @json_option
@@ -36,7 +36,7 @@ def backbones(pattern: str, tags: bool, as_json: bool) -> None:
             click.echo(name)
 
 
-@click.command()
+@click.command(short_help="List the layers of a network, with their shapes.")
 @click.argument("backbone")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels.")
 @json_option
@@ -75,7 +75,7 @@ def layers(backbone: str, image_size: int | None, as_json: bool) -> None:
     tell("NAME.input is what the module NAME is given")
 
 
-@click.command()
+@click.command(short_help="List the classifiers there are.")
 @json_option
 def heads(as_json: bool) -> None:
     """List the heads that --head takes, beside any scikit-learn classifier by its class path.

@@ -41,7 +41,7 @@ def _say(*words: object) -> None:
     click.secho(f"\n$ featx {shlex.join(map(str, words))}", bold=True)
 
 
-@click.command()
+@click.command(short_help="The whole way on 1,797 handwritten digits; no download, about a minute.")
 @cache_option
 def demo(cache: str | None) -> None:
     """Extract, fit a head and predict on 1,797 handwritten digits; needs no download, takes about a minute.

@@ -1,5 +1,6 @@
 """``featx extract``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -39,7 +40,7 @@ def show_extraction(extraction: "Extraction") -> None:
         for key, reason in store.failures[:_SHOWN]:
             tell(f"  {plain(key)}: {plain(reason)}")
         if len(store.failures) > _SHOWN:
-            tell(f"  ... `featx info {store.path}` lists all")
+            tell(f"  ... `featx info {shlex.quote(str(store.path))}` lists all")
 
 
 def _as_dict(extraction: "Extraction") -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(short_help="Run a network over images and keep their features.")
 @click.argument("source")
 @click.option("--backbone", metavar="NAME", help="`featx backbones` lists all; MODULE:FUNCTION for your own.")
 @click.option("--weights", metavar="TAG|FILE", help="Tag, file of a state dict, or random:SEED.")

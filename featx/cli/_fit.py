@@ -62,7 +62,7 @@ def show_run(run: "Run", folder: Path) -> None:
     click.echo(f"\n{plain(folder)}")
 
 
-@click.command(name="fit-head")
+@click.command(name="fit-head", short_help="Train a classifier on features and judge it.")
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...")
 @click.option("--head", default="logistic", show_default=True, metavar="NAME", help="`featx heads` lists them.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Parameter of the head; may be repeated.")
@@ -70,7 +70,9 @@ def show_run(run: "Run", folder: Path) -> None:
 @click.option("--val", metavar="SPLIT|FRACTION", help="To judge on; by default val, else 0.2; none for none.")
 @click.option("--test", metavar="SPLIT", help="To judge on at the end; by default test.")
 @click.option("--cv", type=click.IntRange(min=2), metavar="K", help="Folds of cross-validation on the training rows.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is random."
+)
 @click.option("--out", metavar="RUN_DIR", type=click.Path(file_okay=False, path_type=Path), help="Else runs/NAME.")
 @cache_option
 @json_option
@@ -98,7 +100,7 @@ def fit_head(
         show_run(run, folder)
 
 
-@click.command()
+@click.command(short_help="Judge a trained classifier on other features.")
 @click.argument("run")
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...")
 @click.option("--split", metavar="SPLIT", help="Only samples of that split.")

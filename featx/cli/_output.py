@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,33 @@ __all__ = [
 ]
 
 
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, of lone surrogates, and of separators of lines and paragraphs."""
+
+_REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Classes of the marks that show the rest of a line in another order than it has."""
+
+
 def plain(text: object) -> str:
-    """Return `text` as one printable line: a file name may hold newlines, escape codes, or bytes that are no text."""
-    characters = []
-    for character in str(text):
-        if character == "\\" or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            character = character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        characters.append(character)
-    return "".join(characters)
+    """Return `text` as one printable line: a file name may hold newlines, escape codes, or bytes that are no text.
+
+    What is changed can be told from what is not: a backslash in a name is doubled.
+    """
+    return _printable(str(text).replace("\\", "\\\\"))
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(character) in _UNPRINTABLE or unicodedata.bidirectional(character) in _REORDERING
+        else character
+        for character in text
+    )
 
 
 def tell(message: str) -> None:
-    """Print a message for the person at the terminal, to standard error."""
-    click.echo(message, err=True)
+    """Print a message for the person at the terminal, to standard error, as one line."""
+    click.echo(_printable(message), err=True)
 
 
 def print_json(value: object) -> None:
@@ -55,14 +70,13 @@ def write_json(value: object, path: str) -> None:
 
 def write_csv(head: Sequence[str], rows: Iterable[Sequence[object]], path: str) -> None:
     """Write a table as CSV (UTF-8; bytes of names that are none stay as they are), ``-`` for standard output."""
-    if path == "-":
-        stream = open(sys.stdout.fileno(), "w", encoding="utf-8", errors="surrogateescape", newline="", closefd=False)  # noqa: SIM115
-    else:
-        stream = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-    with stream:
+    with click.open_file(path, "wb") as binary:
+        stream = TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
         writer = csv.writer(stream)
         writer.writerow(head)
         writer.writerows(rows)
+        stream.flush()
+        stream.detach()
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:

@@ -45,7 +45,7 @@ def _csv_rows(predictions: "Sequence[Prediction]", classes: Sequence[str]) -> li
     ]
 
 
-@click.command()
+@click.command(short_help="Classify images.")
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, metavar="K", help="Classes to print.")

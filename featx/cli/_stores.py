@@ -12,7 +12,7 @@ from featx.errors import StoreError
 __all__ = ["info", "list_command"]
 
 
-@click.command(name="list")
+@click.command(name="list", short_help="List the stores in the cache.")
 @cache_option
 @json_option
 def list_command(cache: str | None, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def list_command(cache: str | None, as_json: bool) -> None:
     print_table(["name", "backbone", "layer", "shape", "size", "age", "file"], rows, right=["shape", "size", "age"])
 
 
-@click.command()
+@click.command(short_help="Say what a store holds and how it was made.")
 @click.argument("store")
 @cache_option
 @json_option

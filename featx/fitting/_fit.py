@@ -10,7 +10,7 @@ import numpy.typing as npt
 from featx.errors import ParameterError, RunError
 from featx.evaluation import Evaluation, evaluate_predictions, stratified_folds
 from featx.fitting._run import Run
-from featx.fitting._split import choose_rows
+from featx.fitting._split import Rows, choose_rows
 from featx.fitting._table import Table, join_stores
 from featx.heads import fit_head as fit_estimator
 from featx.heads import head_scores, make_head
@@ -61,6 +61,17 @@ def _cross_validate(
     }
 
 
+def _leaks(table: Table, rows: Rows) -> list[str]:
+    """Return a note for each part that holds images of the training rows, as splits made elsewhere may."""
+    trained_on = set(table.groups[rows.train].tolist())
+    notes = []
+    for part, held_out in rows.held_out.items():
+        count = sum(group in trained_on for group in table.groups[held_out].tolist())
+        if count:
+            notes.append(f"{count} of the {len(held_out)} images of {part} are, byte for byte, in train too")
+    return notes
+
+
 def fit_head(
     stores: StoreLike | Sequence[StoreLike],
     head: str = "logistic",
@@ -83,11 +94,13 @@ def fit_head(
         A name from :func:`featx.list_heads`, or the class path of a scikit-learn classifier.
     params : mapping, optional
         Parameters of the head.
-    train, test : str, optional
-        Splits to fit on and to judge on at the end; by default those of these names, where there are such.
+    train : str, optional
+        Split to fit on; by default ``train``, else all that is in no other.
     val : str or float, optional
         Split to judge on, or the fraction of the training rows to hold out for that; ``"none"`` for neither.
         By default the split ``val``, else 0.2 of the training rows (with `cv`, none).
+    test : str, optional
+        Split to judge on at the end; by default ``test``, where there is such.
     cv : int, optional
         Number of folds for cross-validation on the training rows, before the fit on all of them.
     seed : int
@@ -121,6 +134,7 @@ def fit_head(
     notes = list(report.warnings)
     if table.left_out:
         notes.append(f"{table.left_out} samples are in some of the stores only and were left out")
+    notes += _leaks(table, rows)
     missing = [name for label, name in enumerate(table.classes) if label not in report.classes]
     if missing:
         notes.append(f"{len(missing)} classes have no training rows and are never predicted: {', '.join(missing[:5])}")

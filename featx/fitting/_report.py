@@ -31,7 +31,7 @@ def report_text(run: Mapping[str, Any]) -> str:
             f"- {_text(store['name'])}: {store['rows']} rows, {_text(spec['backbone'])}, layer"
             f" {_text(spec['layer'])}, pooling {spec['pool']}"
         )
-    lines += ["", f"Parameters: {_text(settings['params'])}", "", "## Figures", ""]
+    lines += ["", f"Parameters: {_text(settings['params'] or 'none but the defaults')}", "", "## Figures", ""]
     figures = [
         [
             part,

@@ -1,14 +1,17 @@
 """A run: one fitted head with what it was fitted on, its settings and its figures."""
 
+import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from featx.errors import ParameterError, RunError
 from featx.evaluation import Evaluation
@@ -20,6 +23,7 @@ __all__ = ["RUN_VERSION", "Run", "runs_folder"]
 
 RUN_VERSION = 1
 _FILE = "run.json"
+_MAX_BYTES = 120
 
 
 def runs_folder() -> Path:
@@ -59,6 +63,17 @@ class Run:
     cv: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise ParameterError unless the head is one for these classes, specs and settings."""
+        labels, features = np.asarray(self.head.classes_), self.settings["n_features"]
+        if not 0 <= labels.min() <= labels.max() < len(self.classes) or self.head.n_features_in_ != features:
+            raise ParameterError(
+                f"head must answer with indices of {len(self.classes)} classes for {features} features"
+            )
+        counts = {len(self.specs), len(self.backbones), len(self.settings["stores"])}
+        if len(counts) > 1:
+            raise ParameterError(f"specs, backbones and stores must be equally many; got {sorted(counts)}")
+
     @property
     def name(self) -> str:
         """Stores, head, and a digest of the settings and of the stores' contents."""
@@ -66,10 +81,11 @@ class Run:
         head = self.settings["head"].rpartition(".")[2]
         contents = [store["checksum"] for store in self.settings["stores"]]  # whatever their files are called
         key = digest_of({**self.settings, "stores": contents})[:8]
-        return re.sub(r"[^\w+\-]+", "_", f"{stores}-{head}-{key}").strip("-_")
+        words = re.sub(r"[^\w+\-]+", "_", f"{stores}-{head}").strip("-_").encode()[:_MAX_BYTES]
+        return f"{words.decode(errors='ignore')}-{key}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the head, as JSON can hold it."""
+        """Return everything but the head itself, as JSON can hold it."""
         return {
             "format": "featx-run",
             "version": RUN_VERSION,
@@ -99,18 +115,11 @@ class Run:
         target = runs_folder() / self.name if folder is None else Path(folder)
         if target.exists() and not (target / _FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
             raise ParameterError(f"out {str(target)!r} is there and is no run: choose another folder, or delete it")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            made.chmod(0o755)
-            save_head(self.head, made)
-            (made / _FILE).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
-            (made / "report.md").write_text(report_text(self.to_dict()), encoding="utf-8", errors="backslashreplace")
-            if target.exists():
-                shutil.rmtree(target)
-            made.rename(target)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        with _replacing(Path(os.path.realpath(target))) as made:
+            name = save_head(self.head, made)
+            values = {**self.to_dict(), "head": {"file": name, "sha256": _file_digest(made / name)}}
+            (made / _FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="ascii")
+            (made / "report.md").write_text(report_text(values), encoding="utf-8", errors="backslashreplace")
         return target
 
     @classmethod
@@ -136,6 +145,9 @@ class Run:
         try:
             if values["version"] > RUN_VERSION:
                 raise RunError(f"run {str(path)!r} has format version {values['version']}: upgrade featx")
+            head = values["head"]
+            if _file_digest(path / os.path.basename(head["file"])) != head["sha256"]:
+                raise RunError(f"run {str(path)!r} has another head than it was saved with: fit the head again")
             return cls(
                 head=load_head(path),
                 classes=tuple(values["classes"]),
@@ -146,17 +158,41 @@ class Run:
                 cv=values["cv"],
                 notes=tuple(values["notes"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise RunError(f"run {str(path)!r} is damaged ({error!r}): fit the head again") from error
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Yield a new folder that, complete at the end of the block, takes the place of `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".featx-", dir=target.parent) as scratch:
+        made, old = Path(scratch, "new"), Path(scratch, "old")
+        made.mkdir()
+        yield made
+        if target.exists():
+            target.rename(old)
+        try:
+            made.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         values = json.loads((path / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"run {str(path)!r} is no folder of a fitted head ({error}): give what fit-head printed"
-        ) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"{str(path)!r} is no run ({_FILE}: {reason}): give the folder that fit-head printed") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"run {str(path)!r} is damaged ({_FILE}: {error}): fit the head again") from error
     if not isinstance(values, dict) or values.get("format") != "featx-run":
-        raise RunError(f"run {str(path)!r} is no folder of a fitted head: give what fit-head printed")
+        raise RunError(f"{str(path)!r} is no run of featx: give the folder that fit-head printed")
     return values

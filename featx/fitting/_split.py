@@ -1,5 +1,6 @@
 """Which rows a head is fitted on, and on which it is judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +35,13 @@ class Rows:
     origin: dict[str, str]
 
 
-def _fraction(text: str) -> float | None:
+def _fraction(val: str | float | None, known: Sequence[str]) -> float | None:
+    """Return the fraction that `val` is; None for the name of a split, also of one that is called ``2024``."""
+    if val is None or val in known:
+        return None
     try:
-        return float(text)
-    except ValueError:
+        return float(val)
+    except (TypeError, ValueError):
         return None
 
 
@@ -69,7 +73,7 @@ def choose_rows(
     Raises
     ------
     ParameterError
-        If a split does not exist or two of them are the same, or there are no labels.
+        If a split does not exist or two of them are the same, or there are no labels, or only one to train on.
     """
     labelled = table.labels >= 0
     if not labelled.any():
@@ -86,12 +90,16 @@ def choose_rows(
             )
         return np.flatnonzero(labelled & (table.splits == split))
 
-    fraction = _fraction(str(val)) if val is not None else None
+    fraction = _fraction(val, known)
+    if fraction is not None and not 0 < fraction < 1:
+        raise ParameterError(f"val must be a split, none, or a fraction between 0 and 1; got {val!r}")
+    asked = {"train": train, "val": None if fraction is not None or val == "none" else val, "test": test}
+    free = [part for part in ("val", "test") if part not in asked.values()]
     named = {
-        "train": train or ("train" if "train" in known else None),
-        "val": None if fraction is not None or val == "none" else val or ("val" if "val" in known else None),
-        "test": test or ("test" if "test" in known and "test" not in (train, val) else None),
+        part: split or (part if part in known and part in ("train", *free) else None) for part, split in asked.items()
     }
+    if val is not None:
+        named["val"] = asked["val"]
     used = [str(split) for split in named.values() if split is not None]
     if len(set(used)) < len(used):
         raise ParameterError(f"train, val and test must be different splits; got {', '.join(used)}")
@@ -104,7 +112,15 @@ def choose_rows(
         rows = np.setdiff1d(np.flatnonzero(labelled), np.concatenate([*held_out.values(), np.empty(0, np.int64)]))
         origin["train"] = "all other rows with a label" if held_out else "all rows with a label"
     if not len(rows):
-        raise ParameterError("train has no rows left beside val and test: name other splits, or a fraction for val")
+        raise ParameterError(
+            f"train has no rows, since all labelled ones are of split {' or '.join(used)}: name other splits, or add"
+            " images to train on"
+        )
+    if len(only := np.unique(table.labels[rows])) < 2:
+        raise ParameterError(
+            f"train must have images of two classes or more; got {table.classes[only[0]]!r} alone: name other splits,"
+            " or extract more classes"
+        )
     if "val" not in held_out and (fraction is not None or (need_val and val != "none")):
         fraction = DEFAULT_FRACTION if fraction is None else fraction
         kept, drawn = stratified_split(table.labels[rows], fraction, groups=table.groups[rows], seed=seed)

@@ -1,6 +1,6 @@
 """From stores to the arrays a head is fitted on: joined by key, with labels, splits and content digests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,8 @@ def join_stores(stores: Sequence[FeatureStore]) -> Table:
     Raises
     ------
     ParameterError
-        If there is no store, two have the same spec, or they disagree about classes, labels or splits.
+        If there is no store, two have the same spec, or they disagree about classes, or about a sample's label,
+        split or content.
     """
     if not stores:
         raise ParameterError("stores must name at least one store; got none")
@@ -79,12 +80,12 @@ def join_stores(stores: Sequence[FeatureStore]) -> Table:
         )
     rows = [np.array([rows[key] for key in keys], dtype=np.int64) for rows in row_of]
     for store, mine in zip(stores[1:], rows[1:], strict=True):
-        same_labels = store.classes == first.classes and np.array_equal(store.labels[mine], first.labels[rows[0]])
-        if not same_labels or [store.splits[i] for i in mine] != [first.splits[i] for i in rows[0]]:
-            raise ParameterError(
-                f"stores that are joined must agree about classes, labels and splits; {store.path.name} and"
-                f" {first.path.name} do not: extract both from the source as it is now"
-            )
+        for what, equal in _agreement(first, rows[0], store, mine):
+            if not equal:
+                raise ParameterError(
+                    f"stores that are joined must agree about {what}; {store.path.name} and {first.path.name} do not:"
+                    " extract both from the source as it is now"
+                )
     return Table(
         np.hstack([_vectors(store)[mine] for store, mine in zip(stores, rows, strict=True)]),
         first.labels[rows[0]],
@@ -95,6 +96,16 @@ def join_stores(stores: Sequence[FeatureStore]) -> Table:
         specs,
         left_out=len(set().union(*(store.keys for store in stores))) - len(keys),
     )
+
+
+def _agreement(
+    a: FeatureStore, rows_a: npt.NDArray[np.int64], b: FeatureStore, rows_b: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, bool]]:
+    """Yield, of all that the rows of two stores must have in common, what it is and whether they do."""
+    yield "classes", a.classes == b.classes
+    yield "the samples' labels", np.array_equal(a.labels[rows_a], b.labels[rows_b])
+    for what, mine, theirs in (("splits", a.splits, b.splits), ("content", a.digests, b.digests)):
+        yield f"the samples' {what}", [mine[i] for i in rows_a] == [theirs[i] for i in rows_b]
 
 
 def _vectors(store: FeatureStore) -> npt.NDArray[Any]:

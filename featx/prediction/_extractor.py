@@ -98,7 +98,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         SampleError
             If an image cannot be used: rows are never left out here, or they would not match `y`.
         """
-        if not hasattr(self, "_engine"):
+        if "_engine" not in vars(self):
             self.fit()
         source = X if isinstance(X, Source) else open_images(list(X))
         (features,), _, failures = embed(
@@ -108,6 +108,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             row, reason = failures[0]
             raise SampleError(f"{source.samples[row].key!r} cannot be used ({reason}): leave it out of X and y")
         return np.asarray(features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the network out, which is loaded again from the parameters when it is next needed."""
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_engine", "_outputs")}
 
     def __sklearn_is_fitted__(self) -> bool:
         return True  # there is nothing to learn; the network is loaded when it is first needed

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import ParameterError, SampleError
+from featx.errors import BackboneError, ParameterError, SampleError
 from featx.fitting import Run
 from featx.heads import head_scores
 from featx.sources import Source, open_images
@@ -93,10 +93,19 @@ class Predictor:
         from featx.backbones import load_backbone
         from featx.extraction import TorchEngine, plan_outputs, resolve_device
 
+        if self._backbone is None and not origin.get("reloadable", True):
+            raise BackboneError(
+                f"backbone {origin['name']} was given as a network, which a run does not hold: give it again,"
+                " featx.load(run, backbone=network)"
+            )
+        if self._weights is not None:
+            weights: str | os.PathLike[str] | None = self._weights
+        else:  # those of a network that is given are in it
+            weights = origin["weights"] if isinstance(self._backbone, str | None) else None
         height, width = spec.preprocessing.crop_size
         backbone = load_backbone(
-            self._backbone if self._backbone is not None else origin["name"],
-            weights=self._weights if self._weights is not None else origin["weights"],
+            origin["name"] if self._backbone is None else self._backbone,
+            weights=weights,
             preprocessing=spec.preprocessing,
             image_size=height if height == width else None,
         )
@@ -110,19 +119,17 @@ class Predictor:
         """Return scores (m, classes of the head), the samples they are of, and the reasons of the others."""
         from featx.extraction import embed
 
-        columns = []
-        rows = np.empty(0, dtype=np.int64)
-        failures: dict[int, str] = {}
-        for engine, output in self._engines:
-            (features,), rows, failed = embed(
-                source, engine, [output], batch_size=self._batch_size, workers=self._workers
-            )
-            columns.append(features)
-            failures.update(failed)
+        found = [
+            embed(source, engine, [output], batch_size=self._batch_size, workers=self._workers)
+            for engine, output in self._engines
+        ]
+        # One of several backbones may fail alone, as with features that are not finite.
+        rows = reduce(np.intersect1d, (rows for _, rows, _ in found))
+        failures = {row: reason for _, _, failed in found for row, reason in failed}
         if not len(rows):
             return np.empty((0, len(self.run.head.classes_))), rows, failures, False
-        features = columns[0] if len(columns) == 1 else np.hstack(columns)
-        scores, is_probability = head_scores(self.run.head, features)
+        columns = [features[np.isin(its_rows, rows)] for (features,), its_rows, _ in found]
+        scores, is_probability = head_scores(self.run.head, columns[0] if len(columns) == 1 else np.hstack(columns))
         return scores, rows, failures, is_probability
 
     def predict(self, images: Any) -> list[Prediction]:

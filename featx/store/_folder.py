@@ -11,6 +11,8 @@ from featx.store._reader import FeatureStore, open_store
 __all__ = ["cache_folder", "find_store", "list_stores", "store_path", "workspace_folder"]
 
 _WORK = ".work"
+_NAME = re.compile(r"(?P<name>.+)\.(?P<backbone>[^.]+)\.(?P<key>[0-9a-f]{12})\.h5", re.DOTALL)
+_MAX_BYTES = 80
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -20,7 +22,8 @@ def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
 
 def _slug(name: str) -> str:
     """Return `name` as a file name that needs no quoting: letters and digits of any script, ``-`` and ``_``."""
-    return re.sub(r"[^\w\-]+", "_", name).strip("-_")[:60] or "source"
+    short = re.sub(r"[^\w\-]+", "_", name).strip("-_").encode()[:_MAX_BYTES].decode(errors="ignore")
+    return short or "source"
 
 
 def store_path(folder: Path, *, name: str, identity: str, spec: ExtractionSpec) -> Path:
@@ -68,16 +71,10 @@ def find_store(
     if isinstance(store, FeatureStore):
         return store
     text = os.fspath(store)
-    if Path(text).exists():
+    if os.path.isfile(text):  # a folder is no store: it may well be the source, after which the store is called
         return open_store(Path(text))
     files = list_stores(cache)
-    names = {file: file.name.split(".") for file in files}
-    found = [
-        file
-        for file, parts in names.items()
-        if text in (file.name, file.stem, ".".join(parts[:-3]), ".".join(parts[:-2]))
-        or (len(text) >= 4 and len(parts) > 2 and parts[-2].startswith(text))
-    ]
+    found = [file for file in files if text in _names(file) or _starts_key(text, file)]
     if len(found) == 1:
         return open_store(found[0])
     if found:
@@ -85,7 +82,18 @@ def find_store(
             f"store {text!r} is the name of {len(found)} stores ({', '.join(file.name for file in found)}):"
             " give a whole file name, or the digits before .h5"
         )
-    hint = did_you_mean(text, {".".join(parts[:-3]) or file.stem for file, parts in names.items()})
+    hint = did_you_mean(text, sorted(set().union(*map(_names, files))))
     raise StoreError(
         f"store {text!r} is neither a file nor a store in {cache_folder(cache)}{hint}; `featx list` shows what is there"
     )
+
+
+def _names(file: Path) -> set[str]:
+    """Return what a store in the cache may be called."""
+    match = _NAME.fullmatch(file.name)
+    return {file.name, file.stem} | ({match["name"], f"{match['name']}.{match['backbone']}"} if match else set())
+
+
+def _starts_key(text: str, file: Path) -> bool:
+    match = _NAME.fullmatch(file.name)
+    return match is not None and len(text) >= 4 and match["key"].startswith(text)

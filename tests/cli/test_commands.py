@@ -1,0 +1,241 @@
+"""What the commands print when all is well, held against the library."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+import featx as library
+from tests.tiny import BACKBONE, TinyNet, write_folder
+
+
+@pytest.fixture
+def photos(here):
+    write_folder(here / "photos", splits=("train", "test"), per_class=6)
+    return "photos"
+
+
+def extract(featx, *words):
+    return featx("extract", "photos", "--backbone", BACKBONE, *words)
+
+
+def fitted(featx, *words):
+    return featx("fit-head", "photos", *words).out.splitlines()[-1]
+
+
+class TestExtract:
+    def test_it_says_where_what_and_how(self, featx, photos):
+        lines = extract(featx).out.splitlines()
+        store = library.open_store(lines[0])
+        assert lines[0].startswith("cache/photos.tiny_net.")
+        assert lines[1] == "  36 rows of 5 float32 from layer output, 3 classes, test 18, train 18"
+        assert re.fullmatch(r"  computed 36 in \d+\.\d s \(\d+\.\d img/s\)", lines[2])
+        assert len(store) == 36
+        before = TinyNet.forwards
+        again = extract(featx).out.splitlines()
+        assert again == [*lines[:2], "  in the cache already: nothing to compute"]
+        assert TinyNet.forwards == before
+
+    def test_what_is_kept_and_what_is_bad(self, featx, photos, here):
+        extract(featx)
+        for i in range(12):
+            (here / "photos" / "train" / "red" / f"bad{i:02d}.png").write_text("no image")
+        answer = extract(featx)
+        assert "  computed 12, 36 kept in " in answer.out
+        lines = answer.err.splitlines()
+        assert lines[0] == "12 samples could not be used and are left out:"
+        assert lines[1].startswith("  train/red/bad00.png: ")
+        assert len(lines) == 12
+        assert lines[-1] == f"  ... `featx info {answer.out.splitlines()[0]}` lists all"
+
+    def test_as_json(self, featx, photos):
+        (first,) = json.loads(extract(featx, "--json").out)
+        store = library.open_store(first["path"])
+        assert (first["hit"], first["computed"], first["kept"]) == (False, 36, 0)
+        assert first["classes"] == {"blue": 12, "green": 12, "red": 12}
+        assert first["key"] == store.spec.digest
+        assert first["failures"] == []
+        (again,) = json.loads(extract(featx, "--json").out)
+        assert again["hit"]
+
+    def test_every_option_arrives(self, featx, photos):
+        words = "--layer conv2 --layer relu_1 --pool max --image-size 24 --resize pad --mean 0.1,0.2,0.3 --std 1,1,1"
+        more = "--dtype float16 --engine torch --device cpu --precision fp32 --batch-size 5 --workers 1 --limit 7"
+        found = json.loads(extract(featx, *words.split(), *more.split(), "--name", "mine", "--json", "--strict").out)
+        assert [one["spec"]["layer"] for one in found] == ["conv2", "relu_1"]
+        for one in found:
+            spec, creation = one["spec"], one["creation"]
+            assert one["name"] == "mine"
+            assert one["shape"] == [7, 16]
+            assert (spec["pool"], spec["dtype"], spec["precision"]) == ("max", "float16", "fp32")
+            preprocessing = spec["preprocessing"]
+            assert preprocessing["crop_size"] == preprocessing["resize_size"] == [24, 24]
+            assert (preprocessing["resize"], preprocessing["mean"]) == ("pad", [0.1, 0.2, 0.3])
+            assert preprocessing["std"] == [1.0, 1.0, 1.0]
+            assert (creation["batch_size"], creation["workers"], creation["engine"]) == (5, 1, "torch")
+        out = extract(featx, "--out", "deep/mine.h5", "--weights", "random:3").out.splitlines()[0]
+        assert out == "deep/mine.h5"
+        assert library.open_store(out).backbone["weights"] == "random:3"
+        assert extract(featx, "--cache", "other").out.startswith("other/photos.")
+
+    def test_no_progress_off_a_terminal(self, featx, photos):
+        assert extract(featx).err == ""
+
+
+class TestFitHead:
+    def test_it_shows_the_figures_and_where_the_run_is(self, featx, photos):
+        extract(featx)
+        lines = featx("fit-head", "photos", "--cv", "3").out.splitlines()
+        run = library.load(lines[-1]).run
+        assert lines[0].split() == ["part", "n", "accuracy", "95", "%", "interval", "macro", "F1", "log", "loss"]
+        for part, line in zip(("train", "test"), lines[2:4], strict=True):
+            figures = run.metrics[part]
+            words = line.split()
+            assert words[:3] == [part, str(figures.n), f"{figures.accuracy:.3f}"]
+            assert words[-1] == f"{figures.log_loss:.3f}"
+        assert f"3-fold cross-validation: accuracy {run.cv['accuracy_mean']:.3f} ±" in "\n".join(lines)
+        assert "class (test)   precision   recall      F1   n" in lines
+
+    def test_every_option_arrives(self, featx, photos):
+        extract(featx)
+        words = "--head mlp --set hidden_layer_sizes=[7] --set max_iter=3 --train train --val 0.5 --test test --seed 4"
+        answer = featx("fit-head", "photos", *words.split(), "--out", "mine", "--json", "--cache", "cache")
+        values = json.loads(answer.out)
+        assert values["path"] == "mine"
+        settings = values["settings"]
+        assert (settings["head"], settings["seed"]) == ("mlp", 4)
+        assert settings["params"] == {"hidden_layer_sizes": [7], "max_iter": 3}
+        assert settings["rows"]["val"] == "0.5 of split train, stratified, seed 4"
+        assert values["metrics"]["val"]["n"] == values["metrics"]["train"]["n"] == 9
+        assert library.load("mine").run.to_dict() == {key: values[key] for key in values if key != "path"}
+
+    def test_notes_are_messages(self, featx, photos):
+        extract(featx)
+        answer = featx("fit-head", "photos", "--head", "mlp", "--set", "max_iter=2")
+        assert "note: Stochastic Optimizer: Maximum iterations" in answer.err
+
+
+class TestEvaluate:
+    def test_figures_as_a_table_and_as_json(self, featx, photos):
+        extract(featx)
+        run = fitted(featx)
+        expected = library.evaluate(run, "photos", split="test")
+        assert json.loads(featx("evaluate", run, "photos", "--split", "test", "--json").out) == expected.to_dict()
+        lines = featx("evaluate", run, "photos", "--split", "test").out.splitlines()
+        assert lines[2].split()[:3] == ["test", "18", f"{expected.accuracy:.3f}"]
+        assert "class (test)" in lines[4]
+        assert featx("evaluate", run, "photos").out.splitlines()[2].split()[:2] == ["all", "36"]
+
+
+class TestPredict:
+    @pytest.fixture
+    def run(self, featx, photos):
+        extract(featx)
+        return fitted(featx)
+
+    def test_lines_for_people(self, featx, run):
+        answers = library.load(run).predict("photos/test/red")
+        lines = featx("predict", run, "photos/test/red", "--top", "2").out.splitlines()
+        for line, answer in zip(lines, answers, strict=True):
+            first, second = list(answer.scores.items())[:2]
+            assert line == f"{answer.key}: {first[1]:.0%} {first[0]}, {second[1]:.0%} {second[0]}"
+        assert lines[0].startswith("photos/test/red/000.png: ")
+
+    def test_scores_that_are_no_probabilities(self, featx, photos, run):
+        ridge = fitted(featx, "--head", "ridge")
+        (answer,) = library.load(ridge).predict("photos/test/red/000.png")
+        name, score = next(iter(answer.scores.items()))
+        assert featx("predict", ridge, "photos/test/red/000.png", "--top", "1").out == (
+            f"photos/test/red/000.png: {name} ({score:.2f})\n"
+        )
+        assert "scores" in json.loads(featx("predict", ridge, "photos/test/red/000.png", "--json", "-").out)[0]
+
+    def test_json_and_csv(self, featx, run, here):
+        (here / "bad.jpg").write_text("no image")
+        words = ["photos/test/red", "bad.jpg"]
+        answers = library.load(run).predict(words)
+        answer = featx("predict", run, *words, "--json", "a.json", "--csv", "a.csv")
+        assert answer.out == ""
+        assert answer.err.startswith("bad.jpg: cannot be used: ")
+        for text in ((here / "a.json").read_text(), featx("predict", run, *words, "--json", "-").out):
+            found = json.loads(text)
+            assert [one["key"] for one in found] == [one.key for one in answers]
+            assert [one["label"] for one in found] == [one.label for one in answers]
+            assert found[0]["probabilities"] == pytest.approx(answers[0].scores)
+            assert found[-1]["probabilities"] == {}
+            assert found[-1]["error"] == answers[-1].error
+        for text in ((here / "a.csv").read_text(), featx("predict", run, *words, "--csv", "-").out):
+            rows = list(csv.DictReader(io.StringIO(text)))
+            assert list(rows[0]) == ["key", "label", "blue", "green", "red", "error"]
+            assert [row["key"] for row in rows] == [one.key for one in answers]
+            assert float(rows[0]["red"]) == pytest.approx(answers[0].scores["red"])
+            assert rows[-1] == {**dict.fromkeys(rows[0], ""), "key": "bad.jpg", "error": answers[-1].error}
+
+    def test_only_bad_images_is_a_failure(self, featx, run, here):
+        (here / "bad.jpg").write_text("no image")
+        assert featx("predict", run, "bad.jpg", code=1).err.startswith("bad.jpg: cannot be used: ")
+
+
+class TestStores:
+    def test_list(self, featx, photos):
+        assert "no stores in cache: `featx extract SOURCE` makes one" in featx("list").err
+        path = extract(featx).out.splitlines()[0]
+        lines = featx("list").out.splitlines()
+        assert lines[0].split() == ["name", "backbone", "layer", "shape", "size", "age", "file"]
+        assert lines[2].split()[:4] == ["photos", BACKBONE, "output", "36x5"]
+        assert lines[2].endswith(path)
+        (one,) = json.loads(featx("list", "--json").out)
+        assert (one["path"], one["rows"], one["status"]) == (path, 36, "ok")
+
+    def test_a_damaged_store_does_not_stop_the_list(self, featx, photos, here):
+        extract(featx)
+        (here / "cache" / "broken.h5").write_text("nothing")
+        lines = featx("list").out.splitlines()
+        assert len(lines) == 4
+        assert lines[2].startswith("broken ")
+        assert "cache/broken.h5 must be an HDF5 file" in lines[2]
+        assert lines[3].startswith("photos ")
+
+    def test_info(self, featx, photos, here):
+        (here / "photos" / "train" / "red" / "bad.png").write_text("no image")
+        extract(featx)
+        store = library.find_store("photos")
+        text = featx("info", "photos").out
+        assert f"spec digest     {store.spec.digest}" in text
+        assert "features        36x5 float32 (NC)" in text
+        assert re.search(r"^red +12$", text, re.M)
+        assert re.search(r"^train/red/bad\.png +\S", text, re.M)
+        values = json.loads(featx("info", "photos", "--json").out)
+        assert values["failures"] == [list(failure) for failure in store.failures]
+        assert values["spec"] == json.loads(store.spec.to_json())
+
+
+class TestCatalog:
+    def test_backbones(self, featx):
+        names = featx("backbones", "torchvision:resnet*").out.split()
+        assert names == library.list_backbones("torchvision:resnet*")
+        assert "torchvision:resnet50" in names
+        assert json.loads(featx("backbones", "torchvision:resnet*", "--json").out) == names
+        tags = json.loads(featx("backbones", "torchvision:resnet50", "--tags", "--json").out)
+        assert tags == {"torchvision:resnet50": ["IMAGENET1K_V2", "IMAGENET1K_V1"]}
+        assert "IMAGENET1K_V2, IMAGENET1K_V1" in featx("backbones", "torchvision:resnet50", "--tags").out
+
+    def test_layers(self, featx):
+        lines = featx("layers", BACKBONE).out.splitlines()
+        assert [line.split() for line in lines if line.startswith(("conv2", "output"))] == [
+            ["conv2", "8x8x16", "Conv2d"],
+            ["output", "5", "TinyNet", "default"],
+        ]
+        values = json.loads(featx("layers", BACKBONE, "--image-size", "64", "--json").out)
+        assert values["default"] == "output"
+        assert {"name": "conv2", "shape": [16, 16, 16], "axes": "NHWC", "kind": "Conv2d"} in values["layers"]
+
+    def test_heads(self, featx):
+        known = {head.name: head for head in library.list_heads()}
+        found = json.loads(featx("heads", "--json").out)
+        assert [one["name"] for one in found] == list(known)
+        assert all(one["summary"] == known[one["name"]].summary for one in found)
+        for line in featx("heads").out.splitlines()[2:]:
+            assert known[line.split()[0]].summary in line
