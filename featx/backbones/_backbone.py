@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from featx._quiet import quiet
 from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
 from featx.backbones._registry import AS_BUILT, Architecture, first_line, resolve_name
@@ -22,7 +23,6 @@ from featx.backbones._weights import (
     read_state_dict,
 )
 from featx.errors import BackboneError, FeatxError, NodeError, WeightsError, WeightsUnavailableError
-from featx.sources._quiet import quiet
 from featx.spec import Preprocessing
 
 __all__ = ["DEFAULT_BACKBONE", "Backbone", "describe_layers", "load_backbone"]

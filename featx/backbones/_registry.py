@@ -150,6 +150,11 @@ def resolve_name(name: str) -> tuple[Provider | None, str, str]:
             return PROVIDERS[prefix], prefix, rest
         hint = did_you_mean(rest, PROVIDERS[prefix].names())
         raise BackboneError(f"backbone {rest!r} is unknown to {prefix}{hint} (`featx backbones` lists all)")
+    if prefix == "imported":
+        raise BackboneError(
+            f"backbone {name!r} stands for features computed outside featx, so there is no network to run:"
+            " name one from `featx backbones`"
+        )
     if colon:
         return None, prefix, rest
     for prefix, source in sorted(PROVIDERS.items(), key=lambda item: _rank(item[0])):

@@ -12,6 +12,7 @@ from featx.cli._catalog import backbones, heads, layers
 from featx.cli._demo import demo
 from featx.cli._extract import extract
 from featx.cli._fit import evaluate, fit_head
+from featx.cli._maintain import export, import_command, merge, prune
 from featx.cli._output import tell
 from featx.cli._predict import predict
 from featx.cli._stores import info, list_command
@@ -35,7 +36,11 @@ def featx(debug: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-for command in (extract, fit_head, predict, evaluate, list_command, info, backbones, layers, heads, demo):
+for command in (
+    *(demo, extract, fit_head, predict, evaluate),
+    *(list_command, info, export, import_command, merge, prune),
+    *(backbones, layers, heads),
+):
     featx.add_command(command)
 
 

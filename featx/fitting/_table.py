@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from featx.errors import ParameterError
 from featx.spec import ExtractionSpec
-from featx.store import FeatureStore
+from featx.store import CompressedFeatures, FeatureStore
 
 __all__ = ["Table", "join_stores"]
 
@@ -36,7 +36,7 @@ class Table:
         Samples that only some of the stores have.
     """
 
-    features: npt.NDArray[Any]
+    features: npt.NDArray[Any] | CompressedFeatures
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     splits: npt.NDArray[np.str_]
@@ -108,7 +108,7 @@ def _agreement(
         yield f"the samples' {what}", [mine[i] for i in rows_a] == [theirs[i] for i in rows_b]
 
 
-def _vectors(store: FeatureStore) -> npt.NDArray[Any]:
+def _vectors(store: FeatureStore) -> npt.NDArray[Any] | CompressedFeatures:
     if store.features.ndim != 2:
         raise ParameterError(
             f"stores that are joined must hold vectors; {store.path.name} holds {store.axes} maps of shape"

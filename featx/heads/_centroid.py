@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 __all__ = ["CentroidClassifier"]
 
 
-class CentroidClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class CentroidClassifier(ClassifierMixin, BaseEstimator):
     """The class whose mean is nearest in Euclidean distance.
 
     ``||x - c||^2 = ||x||^2 - 2 (x @ c - ||c||^2 / 2)``, and the first term is the same for every class, so the

@@ -93,6 +93,12 @@ class Predictor:
         from featx.backbones import load_backbone
         from featx.extraction import TorchEngine, plan_outputs, resolve_device
 
+        if self._backbone is None and spec.backbone.startswith("imported:"):
+            raise BackboneError(
+                f"the head was fitted on features imported as {spec.backbone.partition(':')[2]!r}, whose network"
+                " featx does not have, so it cannot predict images: use `featx evaluate RUN STORE` on another import"
+                " of that name"
+            )
         if self._backbone is None and not origin.get("reloadable", True):
             raise BackboneError(
                 f"backbone {origin['name']} was given as a network, which a run does not hold: give it again,"

@@ -39,6 +39,8 @@ class Sample:
         Bytes, from the file system or the archive's directory; -1 where only reading would tell.
     mtime_ns : int
         Time of the last change, of the archive for its members; 0 where there is none.
+    inode : int
+        Number of the file in its file system, as a signed 64-bit integer; 0 where a sample is no file of its own.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Sample:
     split: str | None = None
     size: int = -1
     mtime_ns: int = 0
+    inode: int = 0
 
 
 class Source(ABC):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from featx._quiet import quiet_pillow
 from featx.errors import SampleError
 from featx.sources._base import one_line
-from featx.sources._quiet import quiet_pillow
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
 """Pillow's names of the formats that are opened; those with a history of bombs and programs are not."""

@@ -10,6 +10,10 @@ from featx.sources._base import MAX_SAMPLE_BYTES, ImageArray, Sample, Source
 from featx.sources._layout import IMAGE_SUFFIXES, arrange, is_ignored, is_image_name
 
 StrPath = str | os.PathLike[str]
+Stamp = tuple[int, int, int]
+"""Size, time of the last change and inode, the last fields of a Sample: equal while a file is unchanged."""
+
+NO_STAMP: Stamp = (-1, 0, 0)
 
 
 def encode_path(path: str) -> bytes:
@@ -32,13 +36,17 @@ def reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def stat_file(path: bytes) -> tuple[int, int]:
-    """Return size and time of the last change, or (-1, 0) for what is not there to be asked."""
+def stat_file(path: bytes) -> Stamp:
+    """Return the stamp of a file, or :data:`NO_STAMP` for what is not there to be asked."""
     try:
-        status = os.stat(path)
+        return _stamp(os.stat(path))
     except (OSError, ValueError):
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
+        return NO_STAMP
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    inode = (status.st_ino + 2**63) % 2**64 - 2**63  # file systems use all 64 bits, stores have signed ones
+    return status.st_size, status.st_mtime_ns, inode
 
 
 def read_file(path: bytes) -> bytes:
@@ -121,15 +129,14 @@ class FileSource(Source):
         super().__init__(os.path.splitext(os.path.basename(self._path))[0], f"file:{self._path}")
 
     def _list(self) -> Iterable[Sample]:
-        size, mtime_ns = stat_file(encode_path(self._path))
-        return [Sample(self._key, size=size, mtime_ns=mtime_ns)]
+        return [Sample(self._key, None, None, *stat_file(encode_path(self._path)))]
 
     def _read(self, index: int) -> bytes | ImageArray:
         return read_file(encode_path(self._path))
 
 
-def _walk(root: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield path below `root`, size and time of each file with an image's name; no file is opened."""
+def _walk(root: bytes) -> Iterator[tuple[str, Stamp]]:
+    """Yield path below `root` and stamp of each file with an image's name; no file is opened."""
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while pending:
         prefix, above = pending.pop()
@@ -162,9 +169,8 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _stat_entry(entry: os.DirEntry[bytes]) -> tuple[int, int]:
+def _stat_entry(entry: os.DirEntry[bytes]) -> Stamp:
     try:
-        status = entry.stat()
+        return _stamp(entry.stat())
     except OSError:  # a broken link, or gone since: listed, and read() says why it cannot be read
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
+        return NO_STAMP

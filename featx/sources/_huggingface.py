@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from featx._quiet import quiet
 from featx.errors import MissingDependencyError, SampleError, SourceError
 from featx.sources._base import ImageArray, Sample, Source, label_names, named_label, one_line
 from featx.sources._files import encode_path, read_file, real_path, stat_file
 from featx.sources._layout import canonical_split
-from featx.sources._quiet import quiet
 
 _SAVED = ("dataset_dict.json", "state.json")
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixel_values")

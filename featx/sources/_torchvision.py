@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from featx._quiet import quiet
 from featx.errors import SampleError, SourceError, did_you_mean
 from featx.sources._base import ImageArray, Sample, Source, label_names, named_label, one_line
 from featx.sources._decode import as_seen
 from featx.sources._files import StrPath, encode_path, read_file, real_path
 from featx.sources._layout import canonical_split
-from featx.sources._quiet import quiet
 
 _LABELS = ("targets", "labels", "_labels", "y", "_samples", "samples")
 _NAMES = ("classes", "categories")

@@ -1,28 +1,48 @@
 """The feature store: the only code that knows HDF5.
 
-:func:`write_store` makes a file, :func:`open_store` reads it, and a :class:`Workspace` keeps what an
-extraction has done so far. ``docs/format.md`` describes what is on the disk.
+:func:`write_store` makes a file, :func:`open_store` reads it, :func:`verify_store` checks it, and a
+:class:`Workspace` keeps what an extraction has done so far. ``docs/format.md`` describes what is on the disk.
 """
 
+from featx.store._compressed import CompressedFeatures
+from featx.store._dataset import FeatureDataset
+from featx.store._export import EXPORT_SUFFIXES, ExportFormat, export_store
 from featx.store._folder import cache_folder, find_store, list_stores, store_path, workspace_folder
 from featx.store._format import FORMAT_NAME, FORMAT_VERSION
+from featx.store._import import IMPORTED, import_features
+from featx.store._merge import merge_stores
 from featx.store._parts import Part, Workspace
+from featx.store._prune import PruneItem, plan_prune, prune
 from featx.store._reader import FeatureStore, open_store
 from featx.store._table import SampleTable
+from featx.store._verify import VerifyReport, verify_store
 from featx.store._writer import write_store
 
 __all__ = [
+    "EXPORT_SUFFIXES",
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "IMPORTED",
+    "CompressedFeatures",
+    "ExportFormat",
+    "FeatureDataset",
     "FeatureStore",
     "Part",
+    "PruneItem",
     "SampleTable",
+    "VerifyReport",
     "Workspace",
     "cache_folder",
+    "export_store",
     "find_store",
+    "import_features",
     "list_stores",
+    "merge_stores",
     "open_store",
+    "plan_prune",
+    "prune",
     "store_path",
+    "verify_store",
     "workspace_folder",
     "write_store",
 ]

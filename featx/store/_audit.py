@@ -2,14 +2,15 @@
 
 A hostile HDF5 file can name other files of the host (external storage, virtual datasets, external links),
 claim sizes far beyond its own, or carry filters that expand without bound. So only plain contiguous datasets
-of the known names, types and shapes, directly in the root group, are taken; and of HDF5 only their places in
-the file are asked for, the bytes themselves come from a memory map of that very file.
+(and features in chunks, see `_chunks`) of the known names, types and shapes, directly in the root group, are
+taken; and of HDF5 only their places in the file are asked for, the bytes themselves come from a memory map of
+that very file.
 """
 
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t
 
 from featx.errors import StoreError
 from featx.store import _format as names
+from featx.store._chunks import Chunks, read_chunks
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LONGEST_ATTRIBUTE = 4096
@@ -43,7 +45,10 @@ class Element:
 class Layout:
     """A file whose header, names, types, shapes and sizes are right; its contents are not read yet."""
 
+    path: Path
     elements: Mapping[str, Element]
+    chunks: Chunks | None
+    """Of the features, if they are compressed."""
     axes: str
     spec_digest: str
     checksum: str
@@ -51,7 +56,7 @@ class Layout:
     """The whole file, a read-only memory map: it stays what it is if another file takes the name."""
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """Return an element as a view of the file."""
+        """Return an element as a view of the file; not the features if they are compressed."""
         element = self.elements[name]
         raw = self.data[element.offset : element.offset + element.nbytes]
         return raw.view(element.dtype).reshape(element.shape)
@@ -75,6 +80,14 @@ def read_layout(path: Path) -> Layout:
         raise StoreError(f"{path} is damaged ({error}): delete it and extract again") from error
     finally:
         file.close()
+
+
+def reread_layout(path: Path, checksum: str) -> Layout:
+    """Return the layout of a store that was pickled, or raise StoreError if it is another by now."""
+    layout = read_layout(path)
+    if layout.checksum != checksum:
+        raise StoreError(f"{path} has been replaced since the store was pickled: open it again and pickle that")
+    return layout
 
 
 def end_of_file(file: BinaryIO) -> int:
@@ -127,10 +140,15 @@ def _audit(path: Path, file: Any) -> Layout:
         if name not in found:
             raise StoreError(f"{path} is incomplete ({name!r} is missing): delete it and extract again")
     elements: dict[str, Element] = {}
+    chunks = None
     attributes: dict[str, str] = {}
     for name, kind in names.ELEMENTS.items():
         dataset = h5d.open(file, name.encode())
-        elements[name] = _element(path, dataset, name, kind, size)
+        elements[name] = _element(path, dataset, name, kind)
+        if name == names.FEATURES and dataset.get_create_plist().get_layout() == h5d.CHUNKED:
+            chunks = _chunks(path, dataset, elements[name], size)
+        else:
+            elements[name] = _placed(path, dataset, elements[name], size)
         if _text_attribute(path, dataset, names.ATTRIBUTE_TYPE) != kind:
             raise _refused(path, name, f"its type is not {kind!r}")
         for owner, attribute in (
@@ -142,7 +160,7 @@ def _audit(path: Path, file: Any) -> Layout:
     axes = attributes[names.ATTRIBUTE_AXES]
     _check_shapes(path, elements, axes)
     checksum = _text_attribute(path, h5g.open(file, b"/"), names.ATTRIBUTE_CHECKSUM)
-    return Layout(elements, axes, attributes[names.ATTRIBUTE_DIGEST], checksum, data)
+    return Layout(path, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum, data)
 
 
 def _check_header(path: Path, file: Any) -> None:
@@ -181,28 +199,40 @@ def _names(path: Path, file: Any) -> set[str]:
     return found
 
 
-def _element(path: Path, dataset: Any, name: str, kind: names.Kind, file_size: int) -> Element:
-    """Return a dataset's place if it is plain: contiguous, within the file, of the type of its kind."""
+def _element(path: Path, dataset: Any, name: str, kind: names.Kind) -> Element:
+    """Return what a dataset is if it lies in this very file and has the type of its kind; not yet where."""
     if h5i.get_type(dataset) != h5i.DATASET:
         raise _refused(path, name, "it is no dataset")
     layout = dataset.get_create_plist()
     if layout.get_layout() == h5d.VIRTUAL:
         raise _refused(path, name, "it is a virtual dataset")
-    if layout.get_layout() != h5d.CONTIGUOUS or layout.get_nfilters() != 0:
-        raise _refused(path, name, "it is not laid out contiguously")
     if layout.get_external_count() != 0:
         raise _refused(path, name, "it is stored in another file")
     space = dataset.get_space()
     if space.get_simple_extent_type() not in (h5s.SIMPLE, h5s.SCALAR):
         raise _refused(path, name, "it has no shape")
     shape = tuple(int(length) for length in dataset.shape)
-    element = Element(name, _dtype(path, dataset.get_type(), name, kind), shape, 0)
+    return Element(name, _dtype(path, dataset.get_type(), name, kind), shape, 0)
+
+
+def _placed(path: Path, dataset: Any, element: Element, file_size: int) -> Element:
+    """Return an element with its place in the file, if it is contiguous there."""
+    layout = dataset.get_create_plist()
+    if layout.get_layout() != h5d.CONTIGUOUS or layout.get_nfilters() != 0:
+        raise _refused(path, element.name, "it is not laid out contiguously")
     if element.nbytes == 0:
         return element
     offset = dataset.get_offset()
     if offset is None or offset < 0 or offset + element.nbytes > file_size:
-        raise _refused(path, name, f"{element.nbytes:,} bytes are declared and the file has {file_size:,}")
-    return Element(name, element.dtype, shape, int(offset))
+        raise _refused(path, element.name, f"{element.nbytes:,} bytes are declared and the file has {file_size:,}")
+    return replace(element, offset=int(offset))
+
+
+def _chunks(path: Path, dataset: Any, element: Element, file_size: int) -> Chunks:
+    try:
+        return read_chunks(dataset, element.shape, element.dtype, file_size)
+    except ValueError as error:
+        raise _refused(path, element.name, str(error)) from error
 
 
 def _dtype(path: Path, datatype: Any, name: str, kind: names.Kind) -> np.dtype[Any]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 BLOCK_BYTES = 2**20
+ROWS_TOGETHER = 64
+"""Blocks of more rows than this are multiples of it, so that they are whole chunks."""
 
 
 def array_digest(array: Array) -> str:
@@ -31,7 +33,8 @@ def array_digest(array: Array) -> str:
 
 def rows_per_block(row_bytes: int) -> int:
     """Return how many rows of `row_bytes` bytes share one digest: about a mebibyte of them, at least one."""
-    return max(1, BLOCK_BYTES // row_bytes)
+    rows = max(1, BLOCK_BYTES // row_bytes)
+    return rows if rows < ROWS_TOGETHER else rows - rows % ROWS_TOGETHER
 
 
 class BlockDigests:

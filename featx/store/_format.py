@@ -41,6 +41,7 @@ SPLIT = "split"
 DIGEST = "digest"
 SIZE = "size"
 MTIME_NS = "mtime_ns"
+INODE = "inode"
 FAILED_KEY = "failed_key"
 FAILED_REASON = "failed_reason"
 SPEC = "spec"
@@ -59,6 +60,7 @@ ELEMENTS: dict[str, Kind] = {
     DIGEST: "text",
     SIZE: "int64",
     MTIME_NS: "int64",
+    INODE: "int64",
     CLASSES: "text",
     FAILED_KEY: "text",
     FAILED_REASON: "text",
@@ -70,7 +72,7 @@ ELEMENTS: dict[str, Kind] = {
 }
 """Every dataset of a store, in the order they are written; all are there, and no others."""
 
-ROW_ELEMENTS = (FEATURES, KEY, LABEL, SPLIT, DIGEST, SIZE, MTIME_NS)
+ROW_ELEMENTS = (FEATURES, KEY, LABEL, SPLIT, DIGEST, SIZE, MTIME_NS, INODE)
 """Those with one entry for each row, in the same order."""
 
 PAGE = 4096

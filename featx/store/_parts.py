@@ -7,6 +7,7 @@ describes the files.
 
 import errno
 import json
+import math
 import os
 import re
 import zipfile
@@ -43,10 +44,13 @@ class Part:
         Positions that succeeded, ascending, start <= row < stop.
     digests : ndarray of str, shape (m,)
         SHA-256 hex digest of each one's bytes.
-    features : tuple of ndarray of float32 or float16, each of shape (m, ...)
-        One array for each spec of the work.
+    features : tuple of ndarray of float32 or float16, each of shape (k, ...)
+        One array for each spec of the work, with a row for each position that is fresh.
     failures : tuple of (int, str)
         Position and reason of each one that failed.
+    fresh : ndarray of bool, shape (m,), optional
+        Which of `rows` have their features here; those of the others are known by their digest, from an
+        earlier position or from another store. By default all are fresh.
 
     Raises
     ------
@@ -60,6 +64,7 @@ class Part:
     digests: npt.NDArray[np.str_]
     features: tuple[Array, ...]
     failures: tuple[tuple[int, str], ...]
+    fresh: Any = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop < 10**12:
@@ -82,10 +87,15 @@ class Part:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {digest!r}")
         object.__setattr__(self, "digests", self.digests.astype("U64"))
+        fresh = np.ones(len(self.rows), dtype=bool) if self.fresh is None else np.asarray(self.fresh)
+        if fresh.dtype != np.bool_ or fresh.shape != self.rows.shape:
+            raise ParameterError(f"fresh must be bool of shape {self.rows.shape}; got {fresh.dtype} {fresh.shape}")
+        object.__setattr__(self, "fresh", fresh)
+        count = int(fresh.sum())
         for array in self.features:
-            if array.dtype not in (np.float32, np.float16) or array.shape[:1] != self.rows.shape:
+            if array.dtype not in (np.float32, np.float16) or array.shape[:1] != (count,):
                 raise ParameterError(
-                    f"features must be float32 or float16 with {len(self.rows)} rows; got {array.dtype} {array.shape}"
+                    f"features must be float32 or float16 with {count} rows; got {array.dtype} {array.shape}"
                 )
 
 
@@ -162,12 +172,13 @@ class Workspace:
         arrays = {f"features_{index}": np.asarray(array) for index, array in enumerate(part.features)}
         arrays["facts"] = np.frombuffer(canonical_json(facts).encode("ascii"), dtype=np.uint8)
         arrays["rows"] = part.rows
+        arrays["fresh"] = part.fresh
         arrays["digests"] = part.digests.astype("S64")
         with replacing(path) as temporary, disk_errors(path), temporary.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is new in NumPy 2.1
 
     def parts(self) -> Iterator[Part]:
-        """Yield the parts by ascending start, each read and checked when its turn comes.
+        """Yield the parts by ascending start, each checked when its turn comes; its features are memory-mapped.
 
         Raises
         ------
@@ -234,7 +245,7 @@ class Workspace:
         with _opened(path) as archive:
             facts = _facts(archive, path, self.digest)
             count = facts["features"]
-            expected = {"facts", "rows", "digests", *(f"features_{index}" for index in range(count))}
+            expected = {"facts", "rows", "fresh", "digests", *(f"features_{index}" for index in range(count))}
             if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in expected}:
                 raise _DamagedError("its members are not those of a part")
             broken = archive.testzip()  # first, because an array's size is believed before its checksum is reached
@@ -245,8 +256,9 @@ class Workspace:
                 stop=facts["stop"],
                 rows=_member(archive, "rows"),
                 digests=_member(archive, "digests").astype("U64"),
-                features=tuple(_member(archive, f"features_{index}") for index in range(count)),
+                features=tuple(_mapped(path, archive, f"features_{index}") for index in range(count)),
                 failures=tuple((row, reason) for row, reason in facts["failures"]),
+                fresh=_member(archive, "fresh"),
             )
 
     def _delete(self, path: Path) -> None:
@@ -290,6 +302,24 @@ def _member(archive: zipfile.ZipFile, name: str) -> Array:
         if member.read(1):  # also makes zipfile compare the checksum
             raise _DamagedError(f"{name} is longer than it says")
     return array
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    """Return a member as a memory map of the part's file; its checksum has been compared by then."""
+    info = archive.getinfo(f"{name}.npy")
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)  # its last two numbers are the lengths of what stands between it and the data
+        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        start = file.tell()
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise _DamagedError(f"{name} has another header than featx writes")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        if fortran_order or file.tell() - start + dtype.itemsize * math.prod(shape) != info.file_size:
+            raise _DamagedError(f"{name} is not of the size that it says")
+        if math.prod(shape) == 0:
+            return np.empty(shape, dtype)
+        return np.memmap(file, dtype, "r", file.tell(), shape)
 
 
 def _facts(archive: zipfile.ZipFile, path: Path, digest: str) -> dict[str, Any]:

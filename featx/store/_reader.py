@@ -1,11 +1,9 @@
 """The read side: a store opens at once, whatever its size, and reads what it is asked for."""
 
-import hashlib
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +15,11 @@ import numpy.typing as npt
 from featx.errors import ParameterError, StoreError, did_you_mean
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
-from featx.store._audit import Layout, read_layout
-from featx.store._digests import array_digest
-from featx.store._table import SampleTable, check_labels
-from featx.store._text import decode
+from featx.store._audit import Layout, read_layout, reread_layout
+from featx.store._compressed import CompressedFeatures
+from featx.store._contents import Contents
+from featx.store._dataset import FeatureDataset
+from featx.store._table import SampleTable, as_integers, check_labels
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -32,7 +31,7 @@ def open_store(path: str | os.PathLike[str]) -> "FeatureStore":
     """Open a feature store.
 
     Header, version, completeness, types, shapes and sizes are checked before it returns, and each small array
-    against its checksum when it is first asked for; the features are only mapped, not read.
+    against its checksum when it is first asked for; the features are only mapped (or, compressed, found), not read.
 
     Parameters
     ----------
@@ -49,10 +48,7 @@ def open_store(path: str | os.PathLike[str]) -> "FeatureStore":
 
 def _reopen(path: Path, checksum: str) -> "FeatureStore":
     """Open what a pickled store was, and nothing else."""
-    store = open_store(path)
-    if store.checksum != checksum:
-        raise StoreError(f"{path} has been replaced since the store was pickled: open it again and pickle that")
-    return store
+    return FeatureStore(path, reread_layout(path, checksum))
 
 
 class FeatureStore:
@@ -67,8 +63,8 @@ class FeatureStore:
         The file.
     spec : ExtractionSpec
         What decided the features.
-    features : ndarray of float32 or float16, shape (n, ...)
-        Read-only memory map.
+    features : ndarray or CompressedFeatures of float32 or float16, shape (n, ...)
+        Read-only memory map; of a compressed store, what answers like one.
     axes : str
         A letter for each axis of `features`, such as ``NC``.
     keys : tuple of str, length n
@@ -81,8 +77,9 @@ class FeatureStore:
         Split of each sample; empty for none.
     digests : tuple of str, length n
         SHA-256 hex digest of each sample's bytes.
-    sizes, mtimes_ns : ndarray of int64, shape (n,)
-        Bytes of each sample's file, and when it was last changed (nanoseconds since 1970).
+    sizes, mtimes_ns, inodes : ndarray of int64, shape (n,)
+        Bytes of each sample's file, when it was last changed (nanoseconds since 1970), and its number in its
+        file system (0 for none).
     failures : tuple of (str, str)
         Key and reason of each sample that has no row.
     source, backbone, creation : dict
@@ -93,14 +90,16 @@ class FeatureStore:
         self.path = path
         self.axes = layout.axes
         self._layout = layout
-        self._raw: dict[str, Array] = {}
-        self.checksums: dict[str, Any] = self._read_checksums()
-        self.spec: ExtractionSpec = self._read_spec()
-        self.source: dict[str, Any] = self._json(names.SOURCE)
-        self.backbone: dict[str, Any] = self._json(names.BACKBONE)
-        self.creation: dict[str, Any] = self._json(names.CREATION)
-        self.classes: tuple[str, ...] = decode(self._array(names.CLASSES))
-        self.features: Array = layout.array(names.FEATURES)
+        self._contents = Contents(layout)
+        self.checksums: dict[str, Any] = self._contents.checksums
+        self.spec: ExtractionSpec = self._contents.spec()
+        self.source: dict[str, Any] = self._contents.json(names.SOURCE)
+        self.backbone: dict[str, Any] = self._contents.json(names.BACKBONE)
+        self.creation: dict[str, Any] = self._contents.json(names.CREATION)
+        self.classes: tuple[str, ...] = self._contents.texts(names.CLASSES)
+        self.features: Array | CompressedFeatures = (
+            layout.array(names.FEATURES) if layout.chunks is None else CompressedFeatures(layout, layout.chunks)
+        )
 
     @property
     def checksum(self) -> str:
@@ -126,42 +125,47 @@ class FeatureStore:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """Names of the samples."""
-        return decode(self._array(names.KEY))
+        return self._contents.texts(names.KEY)
 
     @cached_property
     def labels(self) -> Integers:
         """Indices into `classes`, int64 of shape (n,); -1 for none."""
-        labels = self._integers(names.LABEL)
+        labels = self._contents.integers(names.LABEL)
         try:
             check_labels("labels", labels, len(self.classes))
         except ParameterError as error:
-            raise self._damaged(names.LABEL) from error
+            raise self._contents.damaged(names.LABEL) from error
         return labels
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Split of each sample; empty for none."""
-        return decode(self._array(names.SPLIT))
+        return self._contents.texts(names.SPLIT)
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 hex digest of each sample's bytes."""
-        return decode(self._array(names.DIGEST))
+        return self._contents.texts(names.DIGEST)
 
     @cached_property
     def sizes(self) -> Integers:
         """Bytes of each sample's file, int64 of shape (n,)."""
-        return self._integers(names.SIZE)
+        return self._contents.integers(names.SIZE)
 
     @cached_property
     def mtimes_ns(self) -> Integers:
         """When each sample's file was last changed, int64 of shape (n,), nanoseconds since 1970."""
-        return self._integers(names.MTIME_NS)
+        return self._contents.integers(names.MTIME_NS)
+
+    @cached_property
+    def inodes(self) -> Integers:
+        """Number of each sample's file in its file system, int64 of shape (n,); 0 where there is none."""
+        return self._contents.integers(names.INODE)
 
     @cached_property
     def failures(self) -> tuple[tuple[str, str], ...]:
         """Key and reason of each sample that has no row."""
-        keys, reasons = decode(self._array(names.FAILED_KEY)), decode(self._array(names.FAILED_REASON))
+        keys, reasons = self._contents.texts(names.FAILED_KEY), self._contents.texts(names.FAILED_REASON)
         return tuple(zip(keys, reasons, strict=True))
 
     @cached_property
@@ -175,6 +179,7 @@ class FeatureStore:
                 splits=self.splits,
                 sizes=self.sizes,
                 mtimes_ns=self.mtimes_ns,
+                inodes=self.inodes,
             )
         except ParameterError as error:
             raise StoreError(f"{self.path} holds columns that do not fit each other ({error})") from error
@@ -199,7 +204,7 @@ class FeatureStore:
         """
         if split is None:
             return np.arange(len(self), dtype=np.int64)
-        raw = self._array(names.SPLIT)
+        raw = self._contents.array(names.SPLIT)
         wanted = split.encode("utf-8", "surrogateescape")
         # NumPy compares text without the NULs that pad it, so a name that ends in one must not get here.
         rows = np.flatnonzero(raw == wanted) if b"\0" not in wanted else np.empty(0, dtype=np.int64)
@@ -210,6 +215,39 @@ class FeatureStore:
                 f" got {split!r}{did_you_mean(split, known)}"
             )
         return rows.astype(np.int64, copy=False)
+
+    def dataset(
+        self,
+        *,
+        split: str | None = None,
+        rows: Sequence[int] | Integers | None = None,
+        transform: Callable[[Array], Any] | None = None,
+    ) -> FeatureDataset:
+        """Return rows and their labels as a map-style data set for ``torch.utils.data.DataLoader``.
+
+        Parameters
+        ----------
+        split : str, optional
+            Only the rows of that split, as :meth:`select` finds them.
+        rows : array-like of int, shape (m,), optional
+            Only these rows, in this order; not together with `split`.
+        transform : callable, optional
+            Applied to the features of each row, an array of its own; with workers that are spawned it must be
+            something that can be pickled.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such split, or no such row.
+        """
+        if rows is None:
+            return FeatureDataset(self, self.select(split), transform)
+        if split is not None:
+            raise ParameterError(f"rows and split cannot both be given; got split {split!r}: give one of them")
+        index = as_integers("rows", rows)
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
+            raise ParameterError(f"rows must lie in 0..{len(self) - 1}; got {index.min()}..{index.max()}")
+        return FeatureDataset(self, index, transform)
 
     def summary(self) -> dict[str, Any]:
         """Return facts for people, all of them JSON, none of them read from the features."""
@@ -222,6 +260,7 @@ class FeatureStore:
             "axes": self.axes,
             "dtype": self.features.dtype.name,
             "bytes": int(self._layout.data.size),
+            "compressed": self._layout.chunks is not None,
             "key": self.spec.digest,
             "checksum": self.checksum,
             "classes": dict(zip(self.classes, labels[1:], strict=True)),
@@ -235,66 +274,5 @@ class FeatureStore:
         }
 
     def _split_counts(self) -> dict[str, int]:
-        counts = Counter(self._array(names.SPLIT).tolist())
+        counts = Counter(self._contents.array(names.SPLIT).tolist())
         return {raw.decode("utf-8", "surrogateescape"): counts[raw] for raw in sorted(counts)}
-
-    def _integers(self, name: str) -> Integers:
-        integers = self._array(name).astype(np.int64)
-        integers.setflags(write=False)
-        return integers
-
-    def _array(self, name: str) -> Array:
-        """Return a small array as it is stored, once it is known to be what was written."""
-        if name not in self._raw:
-            array = self._layout.array(name)
-            if array_digest(array) != self.checksums["arrays"].get(name):
-                raise self._damaged(name)
-            self._raw[name] = array
-        return self._raw[name]
-
-    def _json(self, name: str) -> dict[str, Any]:
-        return self._parse(name, self._array(name))
-
-    def _parse(self, name: str, text: Array) -> dict[str, Any]:
-        try:
-            value = json.loads(text.item())
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(name) from error
-        if not isinstance(value, dict):
-            raise self._damaged(name)
-        return value
-
-    def _read_checksums(self) -> dict[str, Any]:
-        stored = self._layout.array(names.CHECKSUMS)
-        if array_digest(stored) != self._layout.checksum:
-            raise self._damaged(names.CHECKSUMS)
-        checksums = self._parse(names.CHECKSUMS, stored)
-        features, element = checksums.get("features"), self._layout.elements[names.FEATURES]
-        if (
-            checksums.get("algorithm") != "sha256"
-            or not isinstance(checksums.get("arrays"), Mapping)
-            or not isinstance(features, Mapping)
-            or features.get("dtype") != element.dtype.str
-            or features.get("shape") != list(element.shape)
-            or type(features.get("rows_per_block")) is not int
-            or features["rows_per_block"] < 1
-            or not isinstance(features.get("blocks"), list)
-            or len(features["blocks"]) != -(-element.shape[0] // features["rows_per_block"])
-        ):
-            raise self._damaged(names.CHECKSUMS)
-        return checksums
-
-    def _read_spec(self) -> ExtractionSpec:
-        raw = self._array(names.SPEC).item()
-        if hashlib.sha256(raw).hexdigest() != self._layout.spec_digest:
-            raise self._damaged(names.SPEC)
-        try:
-            spec = ExtractionSpec.from_json(raw.decode())
-        except (ParameterError, AttributeError, RecursionError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} has a spec this featx cannot read ({error}): upgrade featx") from error
-        if self._layout.elements[names.FEATURES].dtype != np.dtype(spec.dtype).newbyteorder("<"):
-            raise self._damaged(names.FEATURES)
-        return spec
-
-    def _damaged(self, name: str) -> StoreError:
-        return StoreError(f"{self.path} is damaged ({name!r} is not what was written): delete it and extract again")

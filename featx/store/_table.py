@@ -1,7 +1,7 @@
 """The columns of a store that say what each row is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ def as_integers(parameter: str, values: Any) -> Integers:
     return result
 
 
+_NONE: Integers = as_integers("inodes", [])
+
+
 @dataclass(frozen=True, eq=False)
 class SampleTable:
     """Samples, row by row; equal to another by content.
@@ -43,6 +46,8 @@ class SampleTable:
         Bytes of each sample's file.
     mtimes_ns : ndarray of int64, shape (n,)
         When it was last changed, in nanoseconds since 1970.
+    inodes : ndarray of int64, shape (n,), optional
+        Its number in its file system; 0 where there is none, and by default.
 
     Raises
     ------
@@ -56,13 +61,16 @@ class SampleTable:
     splits: tuple[str, ...]
     sizes: Integers
     mtimes_ns: Integers
+    inodes: Integers = field(default_factory=lambda: _NONE)
 
     def __post_init__(self) -> None:
         for name in ("keys", "classes", "splits"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("labels", "sizes", "mtimes_ns"):
+        if self.inodes is _NONE:
+            object.__setattr__(self, "inodes", np.zeros(len(self.keys), dtype=np.int64))
+        for name in ("labels", "sizes", "mtimes_ns", "inodes"):
             object.__setattr__(self, name, as_integers(name, getattr(self, name)))
-        for name in ("labels", "splits", "sizes", "mtimes_ns"):
+        for name in ("labels", "splits", "sizes", "mtimes_ns", "inodes"):
             if len(getattr(self, name)) != len(self.keys):
                 raise ParameterError(
                     f"{name} must have one entry for each of the {len(self.keys)} keys; got {len(getattr(self, name))}"
@@ -83,6 +91,7 @@ class SampleTable:
             and np.array_equal(self.labels, other.labels)
             and np.array_equal(self.sizes, other.sizes)
             and np.array_equal(self.mtimes_ns, other.mtimes_ns)
+            and np.array_equal(self.inodes, other.inodes)
         )
 
     __hash__ = None  # type: ignore[assignment]  # it holds arrays
@@ -105,6 +114,7 @@ class SampleTable:
             splits=tuple(self.splits[row] for row in index.tolist()),
             sizes=self.sizes[index],
             mtimes_ns=self.mtimes_ns[index],
+            inodes=self.inodes[index],
         )
 
 

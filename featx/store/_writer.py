@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from featx.errors import ParameterError, StoreError
 from featx.spec import ExtractionSpec, canonical_json
 from featx.store import _format as names
 from featx.store._audit import end_of_file, read_layout
+from featx.store._chunks import chunk_rows, chunked
 from featx.store._digests import BlockDigests, array_digest, rows_per_block
 from featx.store._files import disk_errors, remove_stale, replacing, require_space, reserve
 from featx.store._table import SampleTable
@@ -22,7 +24,9 @@ from featx.store._text import check_names, clean_reason, encode
 
 Array = npt.NDArray[Any]
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MARGIN = 2**20  # HDF5's own structures and the alignment of some fifteen arrays: about 150 KB
+_CHUNK_MARGIN = 1024  # what Blosc2 adds to a chunk that does not shrink, and HDF5's index
 
 
 def write_store(
@@ -38,6 +42,7 @@ def write_store(
     source: Mapping[str, Any],
     backbone: Mapping[str, Any],
     creation: Mapping[str, Any],
+    compress: bool = False,
 ) -> None:
     """Write a feature store; a file of that name is replaced at the very end, whole.
 
@@ -63,11 +68,16 @@ def write_store(
         Key and reason of each sample that was left out; reasons are cut at 1,000 characters.
     source, backbone, creation : mapping
         JSON: what was read, how to load the backbone again, and how and when the store was made.
+    compress : bool
+        Whether the features are compressed (Blosc2), so that they cannot be mapped into memory. Their digests,
+        and so the checksum, are the same.
 
     Raises
     ------
     ParameterError
         If the arguments do not fit each other.
+    MissingDependencyError
+        If `compress` is asked for and hdf5plugin is not installed.
     StoreError
         If there are no rows, or the file cannot be written; then `path` is as it was.
     """
@@ -83,8 +93,10 @@ def write_store(
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     row_bytes = dtype.itemsize * int(np.prod(feature_shape, dtype=np.int64))
     blocks = BlockDigests(rows_per_block(row_bytes))
+    together, margin = (_chunk_rows(shape, dtype), _CHUNK_MARGIN) if compress else (1, 0)
+    properties = chunked((together, *shape[1:])) if compress else None
     needed = (
-        len(samples) * row_bytes
+        -(-len(samples) // together) * (together * row_bytes + margin)
         + sum(array.nbytes for array in arrays.values())
         + 70 * (len(samples) // blocks.rows + len(names.ELEMENTS) + 10)
         + _MARGIN
@@ -94,15 +106,13 @@ def write_store(
             remove_stale(path.parent, path.name)
         require_space(path, needed)
         with disk_errors(path):
-            file = _Writer(temporary, page_aligned=len(samples) * row_bytes >= names.PAGE)
+            file = _Writer(temporary, page_aligned=len(samples) * row_bytes >= names.PAGE and not compress)
         try:
             with disk_errors(path):
-                file.create_features(shape, dtype, axes)
+                file.create_features(shape, dtype, axes, properties)
                 file.reserve(needed)
             start = 0
-            for block in features:
-                _check_block(block, start, shape, dtype)
-                rows = np.ascontiguousarray(block, dtype=dtype)
+            for rows in _together(_checked(features, shape, dtype), together):
                 blocks.update(rows)
                 with disk_errors(path):
                     file.write_features(start, rows)
@@ -136,9 +146,9 @@ def _full_shape(rows: int, feature_shape: tuple[int, ...], axes: str) -> tuple[i
 def _row_arrays(samples: SampleTable, digests: Sequence[str]) -> dict[str, Array]:
     if len(digests) != len(samples):
         raise ParameterError(f"digests must have one entry for each of {len(samples)} rows; got {len(digests)}")
-    for digest in digests:
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {digest!r}")
+    wrong = next(filterfalse(_DIGEST.fullmatch, digests), None)
+    if wrong is not None:
+        raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {wrong!r}")
     return {
         names.KEY: encode(samples.keys),
         names.LABEL: samples.labels.astype("<i8"),
@@ -146,6 +156,7 @@ def _row_arrays(samples: SampleTable, digests: Sequence[str]) -> dict[str, Array
         names.DIGEST: encode(digests),
         names.SIZE: samples.sizes.astype("<i8"),
         names.MTIME_NS: samples.mtimes_ns.astype("<i8"),
+        names.INODE: samples.inodes.astype("<i8"),
         names.CLASSES: encode(samples.classes),
     }
 
@@ -169,12 +180,35 @@ def _json_array(name: str, value: Mapping[str, Any]) -> Array:
         raise ParameterError(f"{name} must be a mapping that JSON can hold; got {value!r} ({error})") from error
 
 
-def _check_block(block: Array, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if block.dtype != dtype or block.shape[1:] != shape[1:] or start + len(block) > shape[0]:
-        raise ParameterError(
-            f"features must come in blocks of {dtype.name} that make up {shape};"
-            f" got {block.dtype} {block.shape} at row {start}"
-        )
+def _chunk_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    try:
+        return chunk_rows(shape, dtype.itemsize)
+    except ValueError as error:
+        raise ParameterError(f"compress is not for features of {shape} ({error}): leave it out") from error
+
+
+def _checked(features: Iterable[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
+    start = 0
+    for block in features:
+        if block.dtype != dtype or block.shape[1:] != shape[1:] or start + len(block) > shape[0]:
+            raise ParameterError(
+                f"features must come in blocks of {dtype.name} that make up {shape};"
+                f" got {block.dtype} {block.shape} at row {start}"
+            )
+        start += len(block)
+        yield np.ascontiguousarray(block, dtype=dtype)
+
+
+def _together(blocks: Iterable[Array], rows: int) -> Iterator[Array]:
+    """Yield the same rows in blocks of whole multiples of `rows`, but for the last."""
+    rest: Array | None = None
+    for block in blocks:
+        joined = block if rest is None else np.concatenate([rest, block])
+        whole = len(joined) - len(joined) % rows
+        yield joined[:whole]
+        rest = joined[whole:].copy() if whole < len(joined) else None
+    if rest is not None:
+        yield rest
 
 
 def _checksums(
@@ -196,7 +230,7 @@ def _checksums(
 
 
 class _Writer:
-    """One HDF5 file being written; every array contiguous, every byte decided by the arguments."""
+    """One HDF5 file being written; every byte decided by the arguments."""
 
     def __init__(self, path: Path, *, page_aligned: bool) -> None:
         access = h5p.create(h5p.FILE_ACCESS)
@@ -208,16 +242,16 @@ class _Writer:
         times = h5p.create(h5p.FILE_CREATE)
         times.set_obj_track_times(False)
         self._file = h5f.create(os.fsencode(path), h5f.ACC_EXCL, times, access)
-        self._layout = h5p.create(h5p.DATASET_CREATE)
-        self._layout.set_layout(h5d.CONTIGUOUS)
-        self._layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-        self._layout.set_fill_time(h5d.FILL_TIME_NEVER)
-        self._layout.set_obj_track_times(False)
+        self._contiguous = h5p.create(h5p.DATASET_CREATE)
+        self._contiguous.set_layout(h5d.CONTIGUOUS)
+        self._contiguous.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+        self._contiguous.set_fill_time(h5d.FILL_TIME_NEVER)
+        self._contiguous.set_obj_track_times(False)
         self._features: Any = None
 
-    def create_features(self, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> None:
-        """Make the dataset of the features; its place in the file is fixed from here on."""
-        self._features = self._create(names.FEATURES, shape, h5t.py_create(dtype))
+    def create_features(self, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, properties: Any = None) -> None:
+        """Make the dataset of the features, contiguous unless `properties` say otherwise."""
+        self._features = self._create(names.FEATURES, shape, h5t.py_create(dtype), properties)
         _set_text(self._features, names.ATTRIBUTE_AXES, axes)
 
     def reserve(self, size: int) -> None:
@@ -225,7 +259,7 @@ class _Writer:
         reserve(self._file.get_vfd_handle(), size)
 
     def write_features(self, start: int, rows: Array) -> None:
-        """Write a block of rows at row `start`."""
+        """Write a block of rows at row `start`: of chunks, whole ones only."""
         if len(rows):
             target = self._features.get_space()
             target.select_hyperslab((start,) + (0,) * (rows.ndim - 1), rows.shape)
@@ -258,9 +292,10 @@ class _Writer:
         with suppress(OSError, RuntimeError):  # of a file that failed already; a good one is audited next
             self._file.close()
 
-    def _create(self, name: str, shape: tuple[int, ...], datatype: Any) -> Any:
+    def _create(self, name: str, shape: tuple[int, ...], datatype: Any, properties: Any = None) -> Any:
         space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
-        dataset = h5d.create(self._file, name.encode(), datatype, space, self._layout)
+        properties = self._contiguous if properties is None else properties
+        dataset = h5d.create(self._file, name.encode(), datatype, space, properties)
         _set_text(dataset, names.ATTRIBUTE_TYPE, names.ELEMENTS[name])
         return dataset
 

@@ -21,7 +21,30 @@ def test_listing_and_reading(folder):
     assert listing(source) == [("cat/a.jpg", "cat", None, 1), ("dog/b.jpg", "dog", None, 2)]
     assert source.classes == ("cat", "dog")
     assert contents(source) == [b"A", b"BB"]
-    assert source.samples[0].mtime_ns == (folder / "cat/a.jpg").stat().st_mtime_ns
+    status = (folder / "cat/a.jpg").stat()
+    assert (source.samples[0].mtime_ns, source.samples[0].inode) == (status.st_mtime_ns, status.st_ino)
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_has_another_inode(folder):
+    before = FolderSource(folder).samples[0]
+    path = folder / "cat/a.jpg"
+    (folder / "new").write_bytes(b"Z")
+    os.utime(folder / "new", ns=(before.mtime_ns, before.mtime_ns))
+    (folder / "new").replace(path)
+    after = FolderSource(folder).samples[0]
+    assert (after.size, after.mtime_ns) == (before.size, before.mtime_ns)
+    assert after.inode == path.stat().st_ino != before.inode
+
+
+def test_inodes_of_64_bits_are_kept_as_signed_numbers(folder, monkeypatch):
+    real = os.stat
+
+    def with_inode(path, **options):
+        status = list(real(path, **options))
+        return os.stat_result([status[0], 2**64 - 3, *status[2:]])
+
+    monkeypatch.setattr(os, "stat", with_inode)
+    assert FileSource(folder / "cat/a.jpg").samples[0].inode == -3
 
 
 def test_identity_is_the_same_however_it_is_spelled(folder, monkeypatch):
@@ -75,7 +98,7 @@ def test_links_are_followed_but_not_in_circles(folder):
     keys = ["bird/a.jpg", "bird/linked.jpg", "cat/a.jpg", "cat/linked.jpg", "dog/b.jpg", "dog/self.jpg"]
     assert [sample.key for sample in source.samples] == keys
     assert source.read(3) == b"BB"
-    assert (source.samples[5].size, source.samples[5].mtime_ns) == (-1, 0)
+    assert (source.samples[5].size, source.samples[5].mtime_ns, source.samples[5].inode) == (-1, 0, 0)
     with pytest.raises(SampleError, match="symbolic links"):
         source.read(5)
 

@@ -35,6 +35,7 @@ def test_csv(folder):
         ("img/b.jpg", "dog", "train", 2),
     ]
     assert source.samples[1].mtime_ns == (folder / "img/a.jpg").stat().st_mtime_ns
+    assert source.samples[1].inode == (folder / "img/a.jpg").stat().st_ino
     assert contents(source) == [b"", b"A", b"BB"]
 
 

@@ -23,6 +23,7 @@ def make_table(rows: int, classes: tuple[str, ...] = ("cat", "dog")) -> SampleTa
         splits=tuple(("train", "val")[i % 3 == 0] for i in range(rows)),
         sizes=np.arange(rows) + 1000,
         mtimes_ns=np.arange(rows) + 1_700_000_000_000_000_000,
+        inodes=np.arange(rows) + 77,
     )
 
 

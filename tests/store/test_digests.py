@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featx.store._chunks import chunk_rows
 from featx.store._digests import BlockDigests, array_digest, block_digests, rows_per_block
 from tests.store.helpers import make_features, save
 
@@ -32,6 +33,12 @@ def test_a_block_is_about_a_mebibyte():
     assert rows_per_block(4) == 2**18
     assert rows_per_block(2048 * 4) == 128
     assert rows_per_block(2**30) == 1
+    assert rows_per_block(2**20 // 63) == 63
+
+
+def test_blocks_are_whole_chunks():
+    for row_bytes in (*range(2, 70_000, 2), 2**20, 2**25):
+        assert rows_per_block(row_bytes) % chunk_rows((10**9, row_bytes // 2), 2) == 0
 
 
 def test_a_flipped_bit_in_the_features_shows_in_the_digest_of_its_block(tmp_path):

@@ -168,6 +168,7 @@ COLUMNS = {
     "digest": "digests",
     "size": "sizes",
     "mtime_ns": "mtimes_ns",
+    "inode": "inodes",
     "failed_key": "failures",
     "failed_reason": "failures",
 }

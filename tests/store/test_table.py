@@ -8,7 +8,7 @@ from tests.store.helpers import make_table
 
 def columns(**changes):
     table = make_table(4)
-    names = ("keys", "labels", "classes", "splits", "sizes", "mtimes_ns")
+    names = ("keys", "labels", "classes", "splits", "sizes", "mtimes_ns", "inodes")
     return {name: getattr(table, name) for name in names} | changes
 
 
@@ -27,7 +27,15 @@ def test_equality_is_by_content_and_the_given_arrays_are_copied():
     assert table == same
     assert table != SampleTable(**columns(labels=labels))
     assert table != SampleTable(**columns(splits=[""] * 4))
+    assert table != SampleTable(**columns(inodes=[0] * 4))
     assert table != "table"
+
+
+def test_without_inodes_they_are_zero():
+    given = columns()
+    del given["inodes"]
+    assert SampleTable(**given).inodes.tolist() == [0] * 4
+    assert SampleTable((), [], (), (), [], []).inodes.dtype == np.int64
 
 
 def test_take_keeps_rows_together():
@@ -35,6 +43,7 @@ def test_take_keeps_rows_together():
     assert table.keys == ("cat/4.jpg", "dog/1.jpg")
     assert table.labels.tolist() == [0, 1]
     assert table.sizes.tolist() == [1004, 1001]
+    assert table.inodes.tolist() == [81, 78]
     assert table.splits == (make_table(6).splits[4], make_table(6).splits[1])
     assert len(make_table(6).take([])) == 0
 
@@ -58,6 +67,7 @@ def test_take_refuses_rows_there_are_not(rows):
         ({"labels": [0, 1, -2, 0]}, "got -2"),
         ({"labels": [0.0, 1.0, 0.0, 0.0]}, "labels must be one-dimensional integers"),
         ({"sizes": np.array([2**63] * 4, dtype="uint64")}, "sizes must fit into int64"),
+        ({"inodes": []}, "inodes must have one entry for each of the 4 keys; got 0"),
         ({"classes": ("a", "a")}, "classes must be unique"),
         ({"splits": ("", "", "")}, "splits must have one entry"),
         ({"splits": ("", "", "", None)}, "splits must be strings"),

@@ -2,7 +2,7 @@ import logging
 import sys
 import warnings
 
-from featx.sources._quiet import quiet, quiet_pillow
+from featx._quiet import quiet, quiet_pillow
 
 
 def test_nothing_is_printed_or_logged(capsys, caplog):

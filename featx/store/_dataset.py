@@ -1,0 +1,54 @@
+"""Rows of a store as a data set for torch, which is not imported for it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from featx.store._reader import FeatureStore
+
+__all__ = ["FeatureDataset"]
+
+Array = npt.NDArray[Any]
+
+
+class FeatureDataset:
+    """Rows of a store and their labels, as ``torch.utils.data.DataLoader`` takes them; made by `FeatureStore.dataset`.
+
+    Each item is the features of a row (an ndarray of its own that may be written to, or what `transform` makes of
+    it) and its label (an int; -1 for none). Workers that are spawned open the file themselves; all read on from
+    the store that was opened, also when another file takes its place in the meantime.
+
+    Attributes
+    ----------
+    store : FeatureStore
+        What is read.
+    rows : ndarray of int64, shape (m,)
+        Its rows, in the order of the data set.
+    transform : callable or None
+        What is done to the features of each row.
+    """
+
+    def __init__(
+        self, store: "FeatureStore", rows: npt.NDArray[np.int64], transform: Callable[[Array], Any] | None
+    ) -> None:
+        self.store = store
+        self.rows = rows
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
+        """Return several items, whose features are fetched at once."""
+        rows = self.rows[np.asarray(indices, dtype=np.int64)]
+        order = np.argsort(rows, kind="stable")  # as they lie in the file
+        features = np.empty((len(rows), *self.store.features.shape[1:]), self.store.features.dtype)
+        features[order] = self.store.features[rows[order]]
+        transformed = features if self.transform is None else map(self.transform, features)
+        return list(zip(transformed, self.store.labels[rows].tolist(), strict=True))

@@ -1,0 +1,35 @@
+"""Stores that earlier versions of featx wrote, and what was in them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.store import FORMAT_VERSION, open_store, verify_store
+
+ARCHIVES = Path(__file__).parents[1] / "data" / "archives"
+STORES = sorted(ARCHIVES.glob("v*/*.h5"))
+
+
+def test_every_version_has_its_archives():
+    assert {path.parent.name for path in STORES} == {f"v{version}" for version in range(1, FORMAT_VERSION + 1)}
+
+
+@pytest.mark.parametrize("path", STORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_frozen_store_opens_and_holds_what_was_written(path):
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="ascii"))
+    assert verify_store(path).problems == ()
+    store = open_store(path)
+    features = np.asarray(store.features)
+    assert features.dtype.name == expected.pop("dtype")
+    assert list(features.shape) == expected.pop("shape")
+    assert features.tobytes().hex() == expected.pop("features")
+    assert json.loads(store.spec.to_json()) == expected.pop("spec")
+    assert [list(failure) for failure in store.failures] == expected.pop("failures")
+    for name, values in expected.items():
+        found = getattr(store, name)
+        assert (found.tolist() if isinstance(found, np.ndarray) else found) == (
+            tuple(values) if isinstance(values, list) and isinstance(found, tuple) else values
+        )
+    assert store.samples.keys == store.keys

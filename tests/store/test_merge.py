@@ -1,0 +1,202 @@
+import hashlib
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from featx.errors import ParameterError, SpecMismatchError, StoreError
+from featx.sources import class_order as order_of_sources
+from featx.store import SampleTable, open_store
+from featx.store._merge import class_order, merge_stores
+from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
+
+
+def row_of(key, content=0):
+    """Return the features of a key: as a network's are, they depend on nothing but the content."""
+    seed = int.from_bytes(hashlib.sha256(f"{key!r}{content}".encode()).digest()[:4], "little")
+    return np.random.default_rng(seed).standard_normal(4).astype(np.float32)
+
+
+def make(path, rows, failures=(), **changes):
+    """Write a store of rows {key: (label or None, split)}; `content` in `changes` makes another content of it."""
+    content = changes.pop("content", 0)
+    classes = class_order(label for label, _ in rows.values() if label is not None)
+    samples = SampleTable(
+        keys=tuple(rows),
+        labels=np.array([-1 if label is None else classes.index(label) for label, _ in rows.values()], dtype=np.int64),
+        classes=classes,
+        splits=tuple(split for _, split in rows.values()),
+        sizes=np.arange(len(rows)),
+        mtimes_ns=np.arange(len(rows)) + 10,
+    )
+    digests = [hashlib.sha256(f"{key!r}{content}".encode()).hexdigest() for key in rows]
+    features = np.array([row_of(key, content) for key in rows])
+    return save(
+        path, features, samples=samples, digests=digests, failures=[(key, "bad") for key in failures], **changes
+    )
+
+
+def read(store):
+    names = [store.classes[label] if label >= 0 else None for label in store.labels]
+    return dict(zip(store.keys, zip(names, store.splits, strict=True), strict=True))
+
+
+def test_two_stores_become_one(tmp_path):
+    a = make(tmp_path / "a.h5", {"x": ("dog", "train"), "y": (None, "")}, ["z", "w"], source={"name": "one"})
+    b = make(tmp_path / "b.h5", {"v": ("ant", "val"), "z": ("cat", "val")}, ["u", "w"], source={"name": "two"})
+    merged = merge_stores([a, b], tmp_path / "c.h5")
+    assert merged.keys == ("x", "y", "v", "z")
+    assert merged.classes == ("ant", "cat", "dog")
+    assert merged.labels.tolist() == [2, -1, 0, 1]
+    assert merged.splits == ("train", "", "val", "val")
+    assert merged.digests == a.digests + b.digests
+    assert np.array_equal(merged.features, np.concatenate([a.features, b.features]))
+    assert merged.sizes.tolist() == [0, 1, 0, 1]
+    assert merged.mtimes_ns.tolist() == [10, 11, 10, 11]
+    assert merged.failures == (("u", "bad"), ("w", "bad"))
+    assert merged.spec == a.spec
+    assert merged.backbone == a.backbone
+    assert merged.source["name"] == "c"
+    assert merged.source["merged"] == [{"name": "one", "checksum": a.checksum}, {"name": "two", "checksum": b.checksum}]
+    assert merged.creation["merged"] == ["a.h5", "b.h5"]
+
+
+def test_compressed_stores_are_merged_and_merged_stores_are_compressed(tmp_path):
+    features = make_features(70, 300)
+    a = save(
+        tmp_path / "a.h5", features[:40], samples=make_table(40), digests=make_digests(40), failures=[], compress=True
+    )
+    b = save(tmp_path / "b.h5", features, failures=[], compress=True)
+    for compress in (False, True):
+        merged = merge_stores([a, b], tmp_path / "c.h5", compress=compress, overwrite=True)
+        assert np.array_equal(merged.features[:], features)
+        assert isinstance(merged.features, np.ndarray) is not compress
+
+
+keys = st.sampled_from(["a", "b", "c", "a/b", "\udcff", "é", "a\nb"])
+rows = st.dictionaries(keys, st.tuples(st.none() | st.sampled_from(["10", "9", "-1"]), st.sampled_from(["", "train"])))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables=st.lists(rows.filter(bool), min_size=2, max_size=4), failed=st.lists(keys, max_size=3, unique=True))
+def test_merging_is_what_a_dict_would_do(tmp_path, tables, failed):
+    stores = [
+        make(tmp_path / f"{number}.h5", table, [key for key in failed if key not in table])
+        for number, table in enumerate(tables)
+    ]
+    expected, conflict = {}, False
+    for table in tables:
+        for key, theirs in table.items():
+            mine = expected.setdefault(key, theirs)
+            conflict |= any(a and b and a != b for a, b in zip(mine, theirs, strict=True))
+            expected[key] = (mine[0] or theirs[0], mine[1] or theirs[1])
+    if conflict:
+        with pytest.raises(ParameterError, match=r"must agree about each sample; the (label|split) of"):
+            merge_stores(stores, tmp_path / "merged.h5", overwrite=True)
+        return
+    merged = merge_stores(stores, tmp_path / "merged.h5", overwrite=True)
+    assert list(read(merged).items()) == list(expected.items())
+    assert np.array_equal(merged.features, [row_of(key) for key in expected])
+    assert {key for key, _ in merged.failures} == set(failed) - set(expected)
+    prefixed = merge_stores(stores, tmp_path / "merged.h5", prefix=True, overwrite=True)
+    assert read(prefixed) == {f"{i}/{key}": row for i, table in enumerate(tables) for key, row in table.items()}
+
+
+@given(st.lists(st.sampled_from(["1", "10", "9", "-3", "007", "7"]) | st.text(max_size=3)))
+def test_classes_have_the_order_that_sources_give_them(names):
+    assert class_order(names) == order_of_sources(names)
+
+
+def test_another_content_under_the_same_key_is_an_error_that_names_both_files(tmp_path):
+    a = make(tmp_path / "a.h5", {"x": ("dog", ""), "k": ("dog", "")})
+    b = make(tmp_path / "b.h5", {"k": ("dog", "")}, content=1)
+    with pytest.raises(ParameterError, match=rf"the content of 'k' differs between {a.path} and {b.path}"):
+        merge_stores([a, b], tmp_path / "c.h5")
+    assert not (tmp_path / "c.h5").exists()
+    merged = merge_stores([a, b], tmp_path / "c.h5", prefix=True)
+    assert merged.keys == ("a/x", "a/k", "b/k")
+    assert np.array_equal(merged.features[2], row_of("k", 1))
+
+
+def test_rows_that_differ_in_the_last_bits_are_the_same_and_others_are_not(tmp_path):
+    features = make_features(2)
+    a = save(tmp_path / "a.h5", features, failures=[])
+    b = save(tmp_path / "b.h5", features * np.float32(1.0001), failures=[])
+    assert np.array_equal(merge_stores([a, b], tmp_path / "c.h5").features, features)
+    b = save(tmp_path / "b.h5", features * np.float32(1.1), failures=[])
+    with pytest.raises(ParameterError, match=r"the features, from the same content, of 'cat/0.jpg' differs between"):
+        merge_stores([a, b], tmp_path / "d.h5")
+
+
+def test_stores_of_other_specs_or_shapes_are_refused(tmp_path):
+    a = save(tmp_path / "a.h5")
+    b = save(tmp_path / "b.h5", spec=make_spec(layer="layer3", pool="max"))
+    with pytest.raises(SpecMismatchError, match=r"layer: 'flatten' against 'layer3'; pool: 'avg' against 'max'"):
+        merge_stores([a, b], tmp_path / "c.h5")
+    with pytest.raises(ParameterError, match=r"rows of one shape; .* NC \(5,\) and .* NHW \(2, 2\)"):
+        merge_stores([a, save(tmp_path / "b.h5", make_features(7, 2, 2))], tmp_path / "c.h5")
+    with pytest.raises(ParameterError, match="must be at least two; got 1"):
+        merge_stores([a], tmp_path / "c.h5")
+
+
+def test_prefixes_are_names_that_differ(tmp_path):
+    for folder in ("p", "q"):
+        (tmp_path / folder).mkdir()
+    a = make(tmp_path / "p" / "photos.net.0123456789ab.h5", {"x": (None, "")})
+    b = make(tmp_path / "p" / "photos.net.0123456789ac.h5", {"x": (None, "")})
+    merged = merge_stores([a, b], tmp_path / "c.h5", prefix=True)
+    assert merged.keys == ("photos.net.0123456789ab/x", "photos.net.0123456789ac/x")
+    same = make(tmp_path / "q" / "photos.net.0123456789ab.h5", {"x": (None, "")})
+    with pytest.raises(ParameterError, match="must have different file names for prefix"):
+        merge_stores([a, same], tmp_path / "d.h5", prefix=True)
+
+
+def test_a_file_that_is_there_stays_unless_it_may_go(tmp_path):
+    a, b = make(tmp_path / "a.h5", {"x": (None, "")}), make(tmp_path / "b.h5", {"y": (None, "")})
+    (tmp_path / "c.h5").write_text("old")
+    with pytest.raises(ParameterError, match=r"c\.h5 is there already"):
+        merge_stores([a, b], tmp_path / "c.h5")
+    with pytest.raises(ParameterError, match=r"b\.h5 is the store that is to be read"):
+        merge_stores([a, b], tmp_path / "b.h5", overwrite=True)
+    assert merge_stores([a, b], tmp_path / "c.h5", name="both", overwrite=True).source["name"] == "both"
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "b.h5", "c.h5"]
+
+
+def test_damage_is_not_merged(tmp_path):
+    a = save(tmp_path / "a.h5", make_features(50, 8), failures=[])
+    b = make(tmp_path / "b.h5", {"x": (None, "")})
+    content = a.path.read_bytes()
+    place = content.index(a.features[20].tobytes())
+    a.path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    b = save(tmp_path / "b.h5", make_features(60, 8), failures=[])
+    with pytest.raises(StoreError, match=r"a\.h5 is damaged \(the features of rows 0 to 49"):
+        merge_stores([open_store(a.path), b], tmp_path / "c.h5", prefix=True)
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_memory_does_not_grow_with_the_features(tmp_path):
+    stores = []
+    for number in range(2):
+        table = make_table(4000)
+        samples = SampleTable(
+            keys=tuple(f"{number}/{key}" for key in table.keys),
+            labels=table.labels,
+            classes=table.classes,
+            splits=table.splits,
+            sizes=table.sizes,
+            mtimes_ns=table.mtimes_ns,
+        )
+        features = make_features(4000, 2000, seed=number)
+        stores.append(
+            save(tmp_path / f"{number}.h5", features, samples=samples, digests=make_digests(4000), failures=[])
+        )
+        del features
+    tracemalloc.start()
+    merged = merge_stores(stores, tmp_path / "c.h5")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # for 64 MB
+    assert np.array_equal(merged.features[4000:], stores[1].features)

@@ -1,0 +1,146 @@
+"""The house stands as design.md draws it: who may import whom, and what is loaded when."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "featx"
+
+ALLOWED = {
+    "errors": set(),
+    "_quiet": set(),
+    "spec": {"errors"},
+    "sources": {"errors", "_quiet"},
+    "backbones": {"errors", "spec", "_quiet"},
+    "extraction": {"errors", "spec", "sources", "backbones"},
+    "store": {"errors", "spec"},
+    "caching": {"errors", "spec", "sources", "backbones", "extraction", "store"},
+    "heads": {"errors"},
+    "evaluation": {"errors"},
+    "fitting": {"errors", "spec", "store", "heads", "evaluation"},
+    "prediction": {"errors", "spec", "sources", "backbones", "extraction", "heads", "fitting"},
+}
+ALLOWED["cli"] = set(ALLOWED)
+ONLY = {"click": "cli", "rich": "cli", "h5py": "store"}
+EVERYWHERE = {"__init__.py", "__main__.py"}
+"""Files of no room: the front door."""
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path):
+    """Return the dotted names of all modules a file imports, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found += [
+                f"{node.module}.{alias.name}" if node.module == "featx" else str(node.module) for alias in node.names
+            ]
+    return found
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_there_are_no_other_rooms():
+    rooms = {room_of(path) for path in FILES if path.relative_to(PACKAGE).as_posix() not in EVERYWHERE}
+    assert rooms == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_data_flows_one_way(path):
+    inside = path.relative_to(PACKAGE).as_posix()
+    if inside in EVERYWHERE:
+        return
+    room = room_of(path)
+    for module in imports_of(path):
+        top, *rest = module.split(".")
+        if top == "featx" and rest and rest[0] in ALLOWED:
+            assert rest[0] in {room, *ALLOWED[room]}, f"{inside} must not import {module}"
+            if rest[0] != room:
+                assert len(rest) == 1 or not rest[1].startswith("_"), f"{inside} reaches into {module}"
+        elif top == "featx":
+            assert room == "cli", f"{inside} must not import {module}: the front door is for users"
+        assert ONLY.get(top, room) == room, f"{inside} must not import {module}"
+
+
+def test_the_library_never_prints():
+    for path in FILES:
+        if room_of(path) == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+            assert name not in ("print", "input", "exit", "quit"), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_files_are_short_and_say_what_they_are(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    assert ast.get_docstring(ast.parse(text)) or path.name == "__main__.py"
+
+
+def loaded_by(code, *arguments, cwd=ROOT, names=("torch", "matplotlib", "sklearn", "scipy", "h5py", "rich")):
+    """Return which of some packages are loaded after `code` has run in a process of its own."""
+    script = f"{code}\nimport sys\nprint('loaded', *(name for name in {names!r} if name in sys.modules))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=cwd,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return set(answer.stdout.splitlines()[-1].split()[1:])
+
+
+COMMAND = """
+import sys
+from featx.cli._app import main
+assert main(sys.argv[1:]) == 0
+"""
+
+
+def test_importing_featx_loads_nothing_heavy():
+    assert loaded_by("import featx; dir(featx)") == set()
+    assert loaded_by(COMMAND, "--help") == set()
+    assert "torch" not in loaded_by("import featx; featx.Run; featx.FeatureStore; featx.load; featx.fit_head")
+
+
+@pytest.fixture
+def stores(tmp_path):
+    from tests.fitting.helpers import clouds, write
+
+    write(tmp_path / "cache" / "photos.toy.000000000000.h5", *clouds(60))
+    return tmp_path
+
+
+def test_torch_is_for_networks_alone(stores):
+    for words in (["list"], ["info", "photos"], ["fit-head", "photos"], ["evaluate", "runs/mine", "photos"]):
+        if words[0] == "fit-head":
+            words += ["--out", "runs/mine"]
+        loaded = loaded_by(COMMAND, *words, cwd=stores)
+        assert "torch" not in loaded, words
+        assert "matplotlib" not in loaded, words
+        assert ("sklearn" in loaded) == (words[0] == "fit-head"), words
+
+
+def test_linear_heads_answer_without_scikit_learn(tmp_path):
+    import featx
+    from tests.tiny import BACKBONE, write_folder
+
+    photos = write_folder(tmp_path / "photos", per_class=3)
+    featx.fit_head(featx.extract(photos, BACKBONE, cache=tmp_path)).save(tmp_path / "run")
+    loaded = loaded_by(COMMAND, "predict", tmp_path / "run", photos)
+    assert "torch" in loaded
+    assert "sklearn" not in loaded
