@@ -19,7 +19,7 @@ def test_the_example_of_the_document_reads_a_store_without_featx(tmp_path, monke
     store = save(tmp_path / "photos.h5")
     monkeypatch.chdir(tmp_path)
     example = DOCUMENT.split("```python\n")[1].split("```")[0]
-    assert len(example.splitlines()) == 6
+    assert len(list(filter(None, example.splitlines()))) == 6
     assert "featx" not in example
     scope = {}
     exec(example, scope)
