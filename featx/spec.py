@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from featx.errors import ParameterError, SpecMismatchError
 
 __all__ = [
+    "DEFAULT_BACKBONE",
     "SPEC_VERSION",
     "ExtractionSpec",
     "Preprocessing",
@@ -22,6 +23,9 @@ __all__ = [
     "digest_of",
     "require_same_spec",
 ]
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+"""What is used where no backbone is named: its weights come with a package."""
 
 SPEC_VERSION = 1
 """Raised whenever the same fields would come to mean other numbers."""

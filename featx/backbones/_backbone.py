@@ -23,11 +23,9 @@ from featx.backbones._weights import (
     read_state_dict,
 )
 from featx.errors import BackboneError, FeatxError, NodeError, WeightsError, WeightsUnavailableError
-from featx.spec import Preprocessing
+from featx.spec import DEFAULT_BACKBONE, Preprocessing
 
 __all__ = ["DEFAULT_BACKBONE", "Backbone", "describe_layers", "load_backbone"]
-
-DEFAULT_BACKBONE = "efficientnet_lite0"
 
 
 @dataclass(frozen=True, eq=False)

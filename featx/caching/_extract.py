@@ -2,30 +2,29 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.backbones import DEFAULT_BACKBONE, load_backbone
-from featx.caching._targets import Target, existing_store, listing_digest, reusable_rows
-from featx.caching._work import Progress, fill_stores
+import numpy as np
+import numpy.typing as npt
+
+from featx.caching._known import Known, stores_of
+from featx.caching._recall import Resolved, recall, remember, request_of
+from featx.caching._targets import Target, Wanted, existing_store, listing_digest
+from featx.caching._work import Changes, Progress, fill_stores
 from featx.errors import ParameterError
-from featx.extraction import (
-    ENGINES,
-    Output,
-    default_batch_size,
-    default_workers,
-    plan_outputs,
-    resolve_device,
-    resolve_precision,
-)
+from featx.extraction import ENGINE_NAMES, Engine, default_batch_size, default_workers
 from featx.sources import Source, open_source
-from featx.spec import Preprocessing
-from featx.store import FeatureStore, cache_folder, open_store, store_path
+from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
+from featx.store import FeatureStore, cache_folder, list_stores, open_store, store_path
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from featx.backbones import Backbone
+    from featx.extraction import Output
 
 __all__ = ["Extraction", "extract", "extract_layers"]
 
@@ -39,17 +38,15 @@ class Extraction:
     store : FeatureStore
     hit : bool
         Whether it was there already, for just these samples.
-    computed, kept : int
-        Number of samples that went through the network now, and of those that an earlier run had done: in
-        the store as it was, or in what is left of a run that was interrupted.
+    changes : Changes
+        What was found against the store as it was.
     seconds : float
         Wall time of the work; 0 for a hit.
     """
 
     store: FeatureStore
     hit: bool
-    computed: int
-    kept: int
+    changes: Changes
     seconds: float
 
 
@@ -73,6 +70,8 @@ def extract(
     workers: int | None = None,
     limit: int | None = None,
     strict: bool = False,
+    rehash: bool = False,
+    compress: bool = False,
     name: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -113,6 +112,10 @@ def extract(
         Only that many samples, the first of the order.
     strict : bool
         Whether a bad image is an error rather than recorded and left out.
+    rehash : bool
+        Whether every image is read to see if it has changed, instead of believing size, time and inode.
+    compress : bool
+        Whether a store that is written is compressed, which costs the memory map (needs ``featx[compress]``).
     name : str, optional
         Of the store in the cache; by default the source's.
     cache : path, optional
@@ -150,6 +153,8 @@ def extract(
         workers=workers,
         limit=limit,
         strict=strict,
+        rehash=rehash,
+        compress=compress,
         name=name,
         cache=cache,
         out=out,
@@ -178,6 +183,8 @@ def extract_layers(
     workers: int | None = None,
     limit: int | None = None,
     strict: bool = False,
+    rehash: bool = False,
+    compress: bool = False,
     name: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -194,7 +201,7 @@ def extract_layers(
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
     weights, pool, preprocessing, image_size, resize, mean, std, dtype, engine, \
-    device, precision, batch_size, workers, limit, strict, name, cache, out, progress
+    device, precision, batch_size, workers, limit, strict, rehash, compress, name, cache, out, progress
         As :func:`extract` takes them; `out` only with a single layer.
 
     Returns
@@ -206,71 +213,170 @@ def extract_layers(
     if out is not None and len(layers) > 1:
         raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
     opened = open_source(source, limit=limit)
-    network = load_backbone(
+    network = _Network(
+        cache_folder(cache),
         backbone,
         weights=weights,
         preprocessing=preprocessing,
+        layers=tuple(layers),
+        pool=pool,
         image_size=image_size,
         resize=resize,
-        mean=mean,
-        std=std,
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
+        dtype=dtype,
+        device=device,
+        precision=precision,
+        engine="torch" if engine == "auto" else engine,
     )
-    device = resolve_device(device)
-    outputs = plan_outputs(
-        network, layers=layers, pool=pool, precision=resolve_precision(precision, device), dtype=dtype
-    )
-    found: dict[Output, FeatureStore] = {}
+    found: dict[ExtractionSpec, FeatureStore] = {}
     targets = []
     listing = listing_digest(opened)
-    for output in outputs:
-        path = _path(output, opened, name=name, cache=cache, out=out)
-        old = existing_store(path, output, opened.identity, named=None if out is None else "out")
-        if old is not None and old.source.get("listing") == listing:
-            found[output] = old
+    for wanted in network.resolved.wanted:
+        path = _path(wanted.spec, opened, name=name, cache=cache, out=out)
+        old = existing_store(path, wanted.spec, opened.identity, named=None if out is None else "out")
+        if old is not None and old.source.get("listing") == listing and not rehash:
+            found[wanted.spec] = old
         else:
-            targets.append(Target(output, path, old, reusable_rows(opened, old)))
-    computed, seconds = 0, 0.0
+            others = [other for other in list_stores(cache) if other != path]
+            stores = ([] if old is None else [old]) + stores_of(wanted.spec, others)
+            targets.append(Target(wanted, path, old, Known(stores)))
+    made: dict[ExtractionSpec, Extraction] = {}
     if targets:
         began = time.monotonic()
-        computed = fill_stores(
+        changes = fill_stores(
             opened,
             targets,
-            ENGINES["torch" if engine == "auto" else engine](
-                network, [target.output for target in targets], device=device
-            ),
-            backbone={
-                "name": network.name,
-                "weights": network.origin,
-                "reloadable": isinstance(backbone, str),
-            },
+            network.engine([target.wanted for target in targets]),
+            backbone=network.resolved.backbone,
             listing=listing,
-            batch_size=batch_size or default_batch_size(device),
+            batch_size=batch_size or default_batch_size(network.resolved.device),
             workers=workers or default_workers(),
             strict=strict,
+            rehash=rehash,
+            compress=compress,
             progress=progress,
         )
         seconds = time.monotonic() - began
-    made = {target.output: target.path for target in targets}
+        for target, change in zip(targets, changes, strict=True):
+            made[target.wanted.spec] = Extraction(open_store(target.path), False, change, seconds)
     return [
-        Extraction(found[output], hit=True, computed=0, kept=len(opened), seconds=0.0)
-        if output in found
-        else Extraction(
-            open_store(made[output]), hit=False, computed=computed, kept=len(opened) - computed, seconds=seconds
-        )
-        for output in outputs
+        made[wanted.spec]
+        if wanted.spec in made
+        else Extraction(found[wanted.spec], True, Changes(kept=len(opened)), 0.0)
+        for wanted in network.resolved.wanted
     ]
+
+
+class _Network:
+    """The network that is asked for; it is loaded when something has to be computed, or was never asked for before."""
+
+    def __init__(
+        self,
+        cache: Path,
+        backbone: "str | nn.Module",
+        *,
+        weights: str | os.PathLike[str] | None,
+        preprocessing: Preprocessing | None,
+        layers: tuple[str, ...],
+        pool: str | None,
+        device: str,
+        precision: str,
+        dtype: str,
+        engine: str,
+        **changes: Any,
+    ) -> None:
+        self._backbone = backbone
+        self._weights = weights
+        self._preprocessing = preprocessing
+        self._layers = layers
+        self._pool = pool
+        self._device = device
+        self._precision = precision
+        self._dtype = dtype
+        self._engine = engine
+        self._changes = changes
+        self._loaded: tuple[Backbone, dict[ExtractionSpec, Output]] | None = None
+        request = request_of(
+            backbone,
+            weights,
+            preprocessing,
+            layers=layers,
+            pool=pool,
+            device=device,
+            precision=precision,
+            dtype=dtype,
+            **changes,
+        )
+        resolved = recall(cache, request)
+        if resolved is None:
+            resolved = self._resolve()
+            remember(cache, request, resolved)
+        self.resolved = resolved
+
+    def _resolve(self) -> Resolved:
+        from featx.backbones import load_backbone
+        from featx.extraction import plan_outputs, resolve_device, resolve_precision
+
+        network = load_backbone(
+            self._backbone, weights=self._weights, preprocessing=self._preprocessing, **self._changes
+        )
+        device = resolve_device(self._device)
+        outputs = plan_outputs(
+            network,
+            layers=self._layers,
+            pool=self._pool,
+            precision=resolve_precision(self._precision, device),
+            dtype=self._dtype,
+        )
+        self._loaded = network, {output.spec: output for output in outputs}
+        return Resolved(
+            tuple(Wanted(output.spec, output.shape, output.axes) for output in outputs),
+            device,
+            {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
+        )
+
+    def engine(self, wanted: Sequence[Wanted]) -> Engine:
+        """Return what computes the given ones of the wanted features; it loads the network at its first batch."""
+
+        def make() -> Engine:
+            from featx.extraction import ENGINES
+
+            if self._loaded is None:
+                self._resolve()
+            assert self._loaded is not None
+            network, outputs = self._loaded
+            return ENGINES[self._engine](network, [outputs[one.spec] for one in wanted], device=self.resolved.device)
+
+        return _LazyEngine(self._engine, self.resolved.device, make)
+
+
+class _LazyEngine:
+    """An engine that is made when it is first used."""
+
+    def __init__(self, name: str, device: str, make: Callable[[], Engine]) -> None:
+        self.name = name
+        self.device = device
+        self._make = make
+        self._engine: Engine | None = None
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
+        """Run the engine."""
+        if self._engine is None:
+            self._engine = self._make()
+        return self._engine(pixels)
 
 
 def _check(engine: str, **counts: int | None) -> None:
     for parameter, value in counts.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ParameterError(f"{parameter} must be a whole number of at least 1; got {value!r}")
-    if engine not in ("auto", *ENGINES):
-        raise ParameterError(f"engine must be one of auto, {', '.join(ENGINES)}; got {engine!r}")
+    if engine not in ("auto", *ENGINE_NAMES):
+        raise ParameterError(f"engine must be one of auto, {', '.join(ENGINE_NAMES)}; got {engine!r}")
 
 
 def _path(
-    output: Output,
+    spec: ExtractionSpec,
     source: Source,
     *,
     name: str | None,
@@ -280,5 +386,5 @@ def _path(
     if out is not None:
         return Path(out)
     return store_path(
-        cache_folder(cache), name=source.name if name is None else name, identity=source.identity, spec=output.spec
+        cache_folder(cache), name=source.name if name is None else name, identity=source.identity, spec=spec
     )

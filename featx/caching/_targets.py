@@ -1,42 +1,71 @@
-"""What a source asks for, and what of it a store has already."""
+"""What a source asks for, and what of it is there already."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from featx.caching._known import Known
 from featx.errors import StoreError
-from featx.extraction import Output
 from featx.sources import Source
-from featx.spec import canonical_json
+from featx.spec import ExtractionSpec, canonical_json
 from featx.store import FeatureStore, SampleTable, open_store
 
-__all__ = ["Target", "existing_store", "listing_digest", "reusable_rows", "sample_table"]
+__all__ = ["Target", "Wanted", "existing_store", "known_digests", "listing_digest", "sample_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Features that are asked for.
+
+    Parameters
+    ----------
+    spec : ExtractionSpec
+        What decides their numbers.
+    shape : tuple of int
+        Of a row.
+    axes : str
+        Meaning of the axes of a batch of rows, such as ``"NC"``.
+    """
+
+    spec: ExtractionSpec
+    shape: tuple[int, ...]
+    axes: str
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store that is to be written: of what, where, and the rows that an older one has already."""
+    """A store that is to be written.
 
-    output: Output
+    Parameters
+    ----------
+    wanted : Wanted
+    path : Path
+    old : FeatureStore or None
+        The store of this source and spec as it was.
+    known : Known
+        Features of that spec, in `old` and elsewhere in the cache.
+    """
+
+    wanted: Wanted
     path: Path
     old: FeatureStore | None
-    old_rows: npt.NDArray[np.int64]
-    """For each sample of the source its row in `old`, or -1."""
+    known: Known
 
 
 def listing_digest(source: Source) -> str:
     """Return a digest of all that is known of the samples without opening them."""
     digest = hashlib.sha256(canonical_json(source.classes).encode("ascii"))
     for sample in source.samples:
-        fields = (sample.key, sample.label, sample.split, sample.size, sample.mtime_ns)
+        fields = (sample.key, sample.label, sample.split, sample.size, sample.mtime_ns, sample.inode)
         digest.update(canonical_json(fields).encode("ascii"))
     return digest.hexdigest()
 
 
 def sample_table(source: Source) -> SampleTable:
+    """Return what is known of the samples without opening them, as the columns of a store."""
     index = {name: i for i, name in enumerate(source.classes)}
     samples = source.samples
     return SampleTable(
@@ -50,20 +79,22 @@ def sample_table(source: Source) -> SampleTable:
     )
 
 
-def reusable_rows(source: Source, old: FeatureStore | None) -> npt.NDArray[np.int64]:
-    """Return for each sample its row in `old`, if file and time of change are the same there; else -1."""
-    rows = np.full(len(source), -1, dtype=np.int64)
-    if old is None:
-        return rows
-    stats = zip(old.keys, old.sizes.tolist(), old.mtimes_ns.tolist(), strict=True)
-    known = {stat: row for row, stat in enumerate(stats)}
-    for i, sample in enumerate(source.samples):
-        if sample.size >= 0:  # else its listing says nothing of its content
-            rows[i] = known.get((sample.key, sample.size, sample.mtime_ns), -1)
-    return rows
+def known_digests(source: Source, targets: Sequence[Target]) -> list[str | None]:
+    """Return the content digest of each sample that an older store has seen as it is; None for the others.
+
+    A sample is the same if key, size, time of change and inode are: then its bytes need not be read.
+    """
+    digests: list[str | None] = [None] * len(source)
+    for old in {target.path: target.old for target in targets if target.old is not None}.values():
+        columns = (old.keys, old.sizes.tolist(), old.mtimes_ns.tolist(), old.inodes.tolist())
+        seen = dict(zip(zip(*columns, strict=True), old.digests, strict=True))
+        for i, sample in enumerate(source.samples):
+            if digests[i] is None and sample.size >= 0:  # else the listing says nothing of its content
+                digests[i] = seen.get((sample.key, sample.size, sample.mtime_ns, sample.inode))
+    return digests
 
 
-def existing_store(path: Path, output: Output, identity: str, *, named: str | None) -> FeatureStore | None:
+def existing_store(path: Path, spec: ExtractionSpec, identity: str, *, named: str | None) -> FeatureStore | None:
     """Open the store of a source and a spec at `path`, if it is there.
 
     Parameters
@@ -79,7 +110,7 @@ def existing_store(path: Path, output: Output, identity: str, *, named: str | No
     if not path.exists():
         return None
     store = open_store(path)
-    if store.spec == output.spec and store.source.get("identity") == identity:
+    if store.spec == spec and store.source.get("identity") == identity:
         return store
     if named is None:
         return None

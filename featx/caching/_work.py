@@ -1,31 +1,61 @@
 """The work itself: fill a workspace with parts, then put the stores together from them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from featx.caching._known import gather
 from featx.caching._lock import locked
-from featx.caching._targets import Target, sample_table
+from featx.caching._targets import Target, known_digests, sample_table
 from featx.errors import SampleError
-from featx.extraction import Batch, Engine, Output, extract_batches
+from featx.extraction import Batch, Engine, extract_batches
 from featx.sources import Source
 from featx.spec import digest_of
-from featx.store import Part, Workspace, workspace_folder, write_store
+from featx.store import FeatureStore, Part, Workspace, workspace_folder, write_store
 
-__all__ = ["Progress", "fill_stores"]
+__all__ = ["Changes", "Progress", "fill_stores"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples done and their total, after each batch."""
 
 _PART_BYTES = 64 * 2**20
 _PART_SECONDS = 30.0
-_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an extraction found, sample by sample, against the store of the same source as it was.
+
+    Parameters
+    ----------
+    kept : int
+        Samples of the same name and content, whose features are those of the older store.
+    new, changed, removed : int
+        Samples that were not there, have another content, and are there no more.
+    copied : int
+        Of the new and changed ones, those whose features were there under another name or in another store.
+    computed : int
+        Images that went through the network now.
+    resumed : int
+        Images that an interrupted run had sent through it.
+    failed : int
+        Samples that cannot be used.
+    """
+
+    kept: int = 0
+    new: int = 0
+    changed: int = 0
+    removed: int = 0
+    copied: int = 0
+    computed: int = 0
+    resumed: int = 0
+    failed: int = 0
 
 
 def fill_stores(
@@ -38,21 +68,25 @@ def fill_stores(
     batch_size: int,
     workers: int,
     strict: bool,
+    rehash: bool,
     progress: Progress | None,
-) -> int:
-    """Compute what no store has and write the targets; return the number of samples run now.
+    compress: bool,
+) -> list[Changes]:
+    """Compute what no store has and write the targets; return what was found against each as it was.
 
     The source's samples are worked on under a lock, in a folder beside the first of the targets.
     """
     began = time.monotonic()
-    order = np.flatnonzero(np.any([target.old_rows < 0 for target in targets], axis=0))
-    outputs = [target.output for target in targets]
+    digests: list[str | None] = [None] * len(source) if rehash else known_digests(source, targets)
+    order = [
+        i for i, digest in enumerate(digests) if digest is None or any(digest not in target.known for target in targets)
+    ]
     folder = workspace_folder(targets[0].path)
     manifest = {
         "identity": source.identity,
         "listing": listing,
-        "specs": [output.spec.digest for output in outputs],
-        "order": digest_of(order.tolist()),
+        "specs": [target.wanted.spec.digest for target in targets],
+        "order": digest_of(order),
         "batch_size": batch_size,
         "engine": engine.name,
         "device": engine.device.partition(":")[0],
@@ -61,8 +95,8 @@ def fill_stores(
         workspace = Workspace.open(folder, manifest)
         computed = compute(
             source,
-            order.tolist(),
-            outputs,
+            order,
+            targets,
             workspace,
             engine,
             batch_size=batch_size,
@@ -70,40 +104,30 @@ def fill_stores(
             strict=strict,
             progress=progress,
         )
-        put_together(
-            source,
-            targets,
-            order,
-            workspace,
-            facts={
-                "source": {
-                    "name": source.name,
-                    "identity": source.identity,
-                    "listing": listing,
-                    "samples": len(source),
-                },
-                "backbone": backbone,
-                "creation": {
-                    "featx": version("featx"),
-                    "torch": version("torch"),
-                    "engine": engine.name,
-                    "device": engine.device,
-                    "batch_size": batch_size,
-                    "workers": workers,
-                    "computed": computed,
-                    "seconds": round(time.monotonic() - began, 3),
-                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
+        facts = {
+            "source": {"name": source.name, "identity": source.identity, "listing": listing, "samples": len(source)},
+            "backbone": backbone,
+            "creation": {
+                "featx": version("featx"),
+                "torch": version("torch"),
+                "engine": engine.name,
+                "device": engine.device,
+                "batch_size": batch_size,
+                "workers": workers,
+                "computed": computed,
+                "seconds": round(time.monotonic() - began, 3),
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
             },
-        )
+        }
+        changes = put_together(source, targets, order, digests, workspace, computed, facts, compress=compress)
         workspace.remove()
-    return computed
+    return changes
 
 
 def compute(
     source: Source,
     order: Sequence[int],
-    outputs: Sequence[Output],
+    targets: Sequence[Target],
     workspace: Workspace,
     engine: Engine,
     *,
@@ -112,20 +136,36 @@ def compute(
     strict: bool,
     progress: Progress | None,
 ) -> int:
-    """Fill the workspace with what it lacks of `order`; return the number of samples run now.
+    """Fill the workspace with what it lacks of `order`; return the number of images sent through the network.
 
     Whatever ends it early, what is done stays done.
     """
-    covered = np.zeros(len(order), dtype=bool)
-    for start, stop in workspace.ranges():
-        covered[start:stop] = True
-    starts = [start for start in range(0, len(order), batch_size) if not covered[start]]
-    first = done = int(covered.sum())
+    verdicts: dict[str, str | None] = {}
+    gaps, done = [], 0
+    workspace.ranges()  # damaged parts are deleted, and made again
+    for part in workspace.parts():
+        if part.start > done:
+            gaps.append((done, part.start))
+        done = part.stop
+        verdicts.update(dict.fromkeys(part.digests[part.fresh].tolist()))
+    if done < len(order):
+        gaps.append((done, len(order)))
+    done = len(order) - sum(stop - start for start, stop in gaps)
+    computed = 0
     report = progress or _say_nothing
     report(done, len(order))
-    preprocessing = outputs[0].spec.preprocessing
-    batches = extract_batches(source, order, starts, engine, preprocessing, batch_size=batch_size, workers=workers)
-    with closing(_PartWriter(workspace, outputs)) as writer:
+    batches = extract_batches(
+        source,
+        order,
+        gaps,
+        engine,
+        targets[0].wanted.spec.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
+        known=_InAll(targets),
+        verdicts=verdicts,
+    )
+    with closing(_PartWriter(workspace, targets)) as writer:
         for batch in batches:
             if strict and batch.failures:
                 row, reason = batch.failures[0]
@@ -133,20 +173,31 @@ def compute(
                 raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
             writer.add(batch)
             done += batch.stop - batch.start
+            computed += int(batch.fresh.sum())
             report(done, len(order))
-    return done - first
+    return computed
 
 
 def _say_nothing(done: int, total: int) -> None:
     """Stand in for the progress that nobody asked for."""
 
 
+class _InAll:
+    """The digests whose features all of the targets know."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._known = [target.known for target in targets]
+
+    def __contains__(self, digest: object) -> bool:
+        return all(digest in known for known in self._known)
+
+
 class _PartWriter:
     """Gathers neighbouring batches until they are worth a file."""
 
-    def __init__(self, workspace: Workspace, outputs: Sequence[Output]) -> None:
+    def __init__(self, workspace: Workspace, targets: Sequence[Target]) -> None:
         self._workspace = workspace
-        self._outputs = outputs
+        self._targets = targets
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -168,15 +219,15 @@ class _PartWriter:
         batches = self._batches
         self._start_anew()
         if batches:
-            self._workspace.write(_part(batches, self._outputs))
+            self._workspace.write(_part(batches, self._targets))
 
 
-def _part(batches: Sequence[Batch], outputs: Sequence[Output]) -> Part:
+def _part(batches: Sequence[Batch], targets: Sequence[Target]) -> Part:
     """Join neighbouring batches."""
     features = []
-    for i, output in enumerate(outputs):
+    for i, target in enumerate(targets):
         blocks = [batch.features[i] for batch in batches if batch.features]
-        empty = np.empty((0, *output.shape), dtype=output.spec.dtype)
+        empty = np.empty((0, *target.wanted.shape), dtype=target.wanted.spec.dtype)
         features.append(np.concatenate([empty, *blocks]))
     return Part(
         start=batches[0].start,
@@ -185,87 +236,89 @@ def _part(batches: Sequence[Batch], outputs: Sequence[Output]) -> Part:
         digests=np.array([digest for batch in batches for digest in batch.digests], dtype="U64"),
         features=tuple(features),
         failures=tuple(failure for batch in batches for failure in batch.failures),
+        fresh=np.concatenate([batch.fresh for batch in batches]),
     )
-
-
-def merged(
-    target: Target,
-    index: int,
-    order: npt.NDArray[np.int64],
-    workspace: Workspace,
-    present: npt.NDArray[np.bool_],
-) -> Iterator[npt.NDArray[Any]]:
-    """Yield the rows of a store in the order of the source, block by block: new ones from the parts, others from
-    the older store.
-
-    Parameters
-    ----------
-    target : Target
-    index : int
-        Which of the parts' features are its own.
-    order : ndarray of shape (m,) and dtype int64
-        The samples that were worked on, ascending.
-    workspace : Workspace
-        Its parts cover all of `order`.
-    present : ndarray of shape (n,) and dtype bool
-        Whether a sample has a row.
-    """
-    spec, old = target.output.spec, target.old
-    start = 0
-
-    def blocks(samples: npt.NDArray[np.int64], features: npt.NDArray[Any], end: int) -> Iterator[npt.NDArray[Any]]:
-        for low in range(start, end, _BLOCK_ROWS):
-            high = min(low + _BLOCK_ROWS, end)
-            here = np.flatnonzero(present[low:high]) + low
-            first, last = np.searchsorted(samples, (low, high))
-            new = np.isin(here, samples[first:last])
-            block = np.empty((len(here), *target.output.shape), dtype=spec.dtype)
-            block[new] = features[first:last]
-            if old is not None and not new.all():
-                block[~new] = old.features[target.old_rows[here[~new]]]
-            yield block
-
-    for part in workspace.parts():
-        end = int(order[part.stop - 1]) + 1
-        yield from blocks(order[part.rows], part.features[index], end)
-        start = end
-    nothing = np.empty((0, *target.output.shape), dtype=spec.dtype)
-    yield from blocks(np.empty(0, dtype=np.int64), nothing, len(present))
 
 
 def put_together(
     source: Source,
     targets: Sequence[Target],
-    order: npt.NDArray[np.int64],
+    order: Sequence[int],
+    digests: list[str | None],
     workspace: Workspace,
+    computed: int,
     facts: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Put the stores together from the parts and the rows that are kept."""
+    *,
+    compress: bool,
+) -> list[Changes]:
+    """Put the stores together, in the order of the source, from the parts and what was known before.
+
+    `digests` has the content of the samples that were not worked on.
+    """
     table = sample_table(source)
-    present = np.ones(len(source), dtype=bool)
-    present[order] = False
-    digests = np.empty(len(source), dtype="U64")
+    contents = list(digests)
+    parts = list(workspace.parts())
+    fresh: dict[str, tuple[int, int]] = {}
     failures = []
-    for part in workspace.parts():
-        rows = order[part.rows]
-        present[rows] = True
-        digests[rows] = part.digests
-        failures += [(table.keys[order[row]], reason) for row, reason in part.failures]
-    here = np.flatnonzero(present)
+    for row in order:
+        contents[row] = None
+    for number, part in enumerate(parts):
+        for position, digest in zip(part.rows.tolist(), part.digests.tolist(), strict=True):
+            contents[order[position]] = digest
+        for row, digest in enumerate(part.digests[part.fresh].tolist()):
+            fresh[digest] = number, row
+        failures += [(table.keys[order[position]], reason) for position, reason in part.failures]
+    here = [row for row, digest in enumerate(contents) if digest is not None]
+    good = [digest for digest in contents if digest is not None]
+    samples = table.take(here)
+    now = dict(zip(samples.keys, good, strict=True))
     for index, target in enumerate(targets):
-        if target.old is not None:
-            kept = np.setdiff1d(here, order, assume_unique=True)
-            digests[kept] = np.array(target.old.digests, dtype="U64")[target.old_rows[kept]]
+        arrays = [part.features[index] for part in parts] + [store.features for store in target.known.stores]
+        places = np.array(
+            [fresh[digest] if digest in fresh else _behind(parts, target.known.place(digest)) for digest in good],
+            dtype=np.int64,
+        ).reshape(-1, 2)
         write_store(
             target.path,
-            spec=target.output.spec,
-            samples=table.take(here),
-            digests=digests[here].tolist(),
-            features=merged(target, index, order, workspace, present),
-            feature_shape=target.output.shape,
-            axes=target.output.axes,
+            spec=target.wanted.spec,
+            samples=samples,
+            digests=good,
+            features=gather(arrays, places, target.wanted.shape, target.wanted.spec.dtype),
+            feature_shape=target.wanted.shape,
+            axes=target.wanted.axes,
             failures=failures,
-            source=facts["source"],
-            backbone=facts["backbone"],
-            creation=facts["creation"],
+            compress=compress,
+            **facts,
         )
+    return [_changes(target.old, now, failures, fresh, computed) for target in targets]
+
+
+def _behind(parts: Sequence[Part], place: tuple[int, int]) -> tuple[int, int]:
+    """Return a place in a store as one in the list of the parts and then the stores."""
+    return len(parts) + place[0], place[1]
+
+
+def _changes(
+    old: FeatureStore | None,
+    now: Mapping[str, str],
+    failures: Sequence[tuple[str, str]],
+    fresh: Mapping[str, tuple[int, int]],
+    computed: int,
+) -> Changes:
+    """Compare the samples of an older store with those of now, whose digests `now` has by key."""
+    before: dict[str, str | None] = {}
+    if old is not None:
+        before.update(zip(old.keys, old.digests, strict=True))
+        before.update((key, None) for key, _ in old.failures)
+    others = {key: digest for key, digest in now.items() if before.get(key) != digest}
+    failed = {key for key, _ in failures}
+    return Changes(
+        kept=len(now) - len(others),
+        new=len((others.keys() | failed) - before.keys()),
+        changed=len(others.keys() & before.keys()) + sum(before.get(key) is not None for key in failed),
+        removed=len(before.keys() - now.keys() - failed),
+        copied=len(others) - len(fresh.keys() & set(others.values())),
+        computed=computed,
+        resumed=len(fresh) - computed,
+        failed=len(failed),
+    )

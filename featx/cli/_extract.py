@@ -1,6 +1,7 @@
 """``featx extract``."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -32,9 +33,11 @@ def show_extraction(extraction: "Extraction") -> None:
     if extraction.hit:
         click.echo("  in the cache already: nothing to compute")
     else:
-        rate = extraction.computed / extraction.seconds if extraction.seconds else 0.0
-        kept = f", {extraction.kept} kept" if extraction.kept else ""
-        click.echo(f"  computed {extraction.computed}{kept} in {extraction.seconds:.1f} s ({rate:.1f} img/s)")
+        counts = {name: count for name, count in asdict(extraction.changes).items() if count and name != "computed"}
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        computed = extraction.changes.computed
+        rate = f" ({computed / extraction.seconds:.1f} img/s)" if computed and extraction.seconds else ""
+        click.echo(f"  {found}: computed {computed} in {extraction.seconds:.1f} s{rate}")
     if store.failures:
         tell(f"{len(store.failures)} samples could not be used and are left out:")
         for key, reason in store.failures[:_SHOWN]:
@@ -47,8 +50,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
     return {
         "path": str(extraction.store.path),
         "hit": extraction.hit,
-        "computed": extraction.computed,
-        "kept": extraction.kept,
+        **asdict(extraction.changes),
         "seconds": extraction.seconds,
         **extraction.store.summary(),
         "failures": [list(failure) for failure in extraction.store.failures],
@@ -75,6 +77,8 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Decoding threads.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
 @click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
+@click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
+@click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")
 @click.option("--name", metavar="NAME", help="What to call the store.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it here instead.")
 @cache_option
@@ -91,8 +95,8 @@ def extract(source: str, backbone: str | None, layers: tuple[str, ...], as_json:
       featx extract photos.zip --backbone resnet50 --weights resnet50.pth
       featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
     """
-    from featx.backbones import DEFAULT_BACKBONE
     from featx.caching import extract_layers
+    from featx.spec import DEFAULT_BACKBONE
 
     with progress_bar(source) as progress:
         extractions = extract_layers(source, backbone or DEFAULT_BACKBONE, layers=layers, progress=progress, **options)

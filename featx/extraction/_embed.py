@@ -1,15 +1,16 @@
 """Features of images at hand, in memory: for prediction, and for scikit-learn's pipelines."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.extraction._engine import Engine
-from featx.extraction._loop import default_batch_size, default_workers, extract_batches
-from featx.extraction._outputs import Output
+from featx.extraction._loop import Engine, default_batch_size, default_workers, extract_batches
 from featx.sources import Source
+
+if TYPE_CHECKING:
+    from featx.extraction._outputs import Output
 
 __all__ = ["embed"]
 
@@ -17,7 +18,7 @@ __all__ = ["embed"]
 def embed(
     source: Source,
     engine: Engine,
-    outputs: Sequence[Output],
+    outputs: "Sequence[Output]",
     *,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -47,20 +48,24 @@ def embed(
         extract_batches(
             source,
             range(len(source)),
-            range(0, len(source), batch_size),
+            [(0, len(source))],
             engine,
             outputs[0].spec.preprocessing,
             batch_size=batch_size,
             workers=workers or default_workers(),
         )
     )
+    digests = [digest for batch in batches for digest in batch.digests]
+    fresh = np.concatenate([np.empty(0, dtype=bool), *(batch.fresh for batch in batches)])
+    place = {digests[row]: number for number, row in enumerate(np.flatnonzero(fresh).tolist())}
+    places = np.array([place[digest] for digest in digests], dtype=np.int64)
     features = tuple(
         np.concatenate(
             [
                 np.empty((0, *output.shape), output.spec.dtype),
                 *(batch.features[i] for batch in batches if batch.features),
             ]
-        )
+        )[places]
         for i, output in enumerate(outputs)
     )
     rows = np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)])

@@ -1,7 +1,7 @@
 """Engines: what runs a backbone on a batch of pixels."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +10,12 @@ from torch import nn
 
 from featx.backbones import Backbone, FeatureTap, pool_features
 from featx.errors import ParameterError
+from featx.extraction._loop import ENGINE_NAMES
 from featx.extraction._outputs import Output
 
-__all__ = ["ENGINES", "Engine", "TorchEngine", "resolve_device", "resolve_precision"]
+__all__ = ["ENGINES", "TorchEngine", "resolve_device", "resolve_precision"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Engine(Protocol):
-    """Runs one backbone, cut at the wanted layers, on batches of pixels."""
-
-    name: str
-    device: str
-
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
-        """Return one array (n, ...) per output for pixels of shape (n, height, width, 3)."""
 
 
 def resolve_device(device: str) -> str:
@@ -106,3 +97,4 @@ class TorchEngine:
 
 
 ENGINES = {"torch": TorchEngine}
+assert tuple(ENGINES) == ENGINE_NAMES

@@ -3,26 +3,23 @@
 A hostile HDF5 file can name other files of the host (external storage, virtual datasets, external links),
 claim sizes far beyond its own, or carry filters that expand without bound. So only plain contiguous datasets
 (and features in chunks, see `_chunks`) of the known names, types and shapes, directly in the root group, are
-taken; and of HDF5 only their places in the file are asked for, the bytes themselves come from a memory map of
-that very file.
+taken; and of HDF5 only their places in the file are asked for, the bytes themselves come from the memory map.
 """
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5g, h5i, h5l, h5o, h5s, h5t
 
 from featx.errors import StoreError
 from featx.store import _format as names
 from featx.store._chunks import Chunks, read_chunks
+from featx.store._mapped import MappedFile
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LONGEST_ATTRIBUTE = 4096
 
 
@@ -43,17 +40,31 @@ class Element:
 
 @dataclass(frozen=True)
 class Layout:
-    """A file whose header, names, types, shapes and sizes are right; its contents are not read yet."""
+    """A file whose header, names, types, shapes and sizes are right; its contents are not read yet.
 
-    path: Path
+    A pickle of it keeps the path and the checksum, and refuses another file (see `MappedFile`).
+    """
+
+    file: MappedFile
     elements: Mapping[str, Element]
     chunks: Chunks | None
     """Of the features, if they are compressed."""
     axes: str
     spec_digest: str
     checksum: str
-    data: npt.NDArray[np.uint8]
-    """The whole file, a read-only memory map: it stays what it is if another file takes the name."""
+
+    @property
+    def path(self) -> Path:
+        """The file's name."""
+        return self.file.path
+
+    @property
+    def data(self) -> npt.NDArray[np.uint8]:
+        """The whole file, a read-only memory map."""
+        return self.file.data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reread, (self.file, self.checksum)
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """Return an element as a view of the file; not the features if they are compressed."""
@@ -64,74 +75,30 @@ class Layout:
 
 def read_layout(path: Path) -> Layout:
     """Return the layout of a store, or raise StoreError saying why the file is none."""
-    _check_signature(path)
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_file_locking(False, True)  # stores are never modified in place; network file systems may not lock
-    access.set_fclose_degree(h5f.CLOSE_STRONG)
-    try:
-        file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
-    except OSError as error:
-        raise StoreError(f"{path} is damaged or cut short: delete it and extract again") from error
-    try:
-        return _audit(path, file)
-    except StoreError:
-        raise
-    except Exception as error:  # whatever h5py makes of structures that are not what they should be
-        raise StoreError(f"{path} is damaged ({error}): delete it and extract again") from error
-    finally:
-        file.close()
+    return _read(MappedFile(path))
 
 
-def reread_layout(path: Path, checksum: str) -> Layout:
+def _reread(file: MappedFile, checksum: str) -> Layout:
     """Return the layout of a store that was pickled, or raise StoreError if it is another by now."""
-    layout = read_layout(path)
+    layout = _read(file)
     if layout.checksum != checksum:
-        raise StoreError(f"{path} has been replaced since the store was pickled: open it again and pickle that")
+        raise StoreError(f"{file.path} has been replaced since the store was pickled: open it again and pickle that")
     return layout
 
 
-def end_of_file(file: BinaryIO) -> int:
-    """Return where an open HDF5 file should end, as its superblock says.
-
-    Raises ValueError for superblocks that no store begins with.
-    """
-    file.seek(0)
-    head = file.read(48)
-    version = head[8] if len(head) == 48 else None
-    if version == 0 and head[13:15] == b"\x08\x08":
-        base, end = head[24:32], head[40:48]
-    elif version in (2, 3) and head[9:11] == b"\x08\x08":
-        base, end = head[12:20], head[28:36]
-    else:
-        raise ValueError("unknown superblock")
-    if any(base):
-        raise ValueError("a user block before the data")
-    return int.from_bytes(end, "little")
+def _read(file: MappedFile) -> Layout:
+    with file.hdf5() as hdf5:
+        try:
+            return _audit(file.path, file, hdf5)
+        except StoreError:
+            raise
+        except Exception as error:  # whatever h5py makes of structures that are not what they should be
+            raise StoreError(f"{file.path} is damaged ({error}): delete it and extract again") from error
 
 
-def _check_signature(path: Path) -> None:
-    try:
-        regular = stat.S_ISREG(path.stat().st_mode)
-        if regular:
-            with path.open("rb") as file:
-                start = file.read(len(_SIGNATURE))
-    except FileNotFoundError:
-        raise StoreError(f"{path} does not exist: `featx list` shows the stores there are") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): check the path and its permissions") from error
-    if not regular:
-        raise StoreError(f"{path} must be a file that holds a feature store; it is none: give the .h5 file itself")
-    if not start:
-        raise StoreError(f"{path} is empty, so it is no feature store: delete it and extract again")
-    if start != _SIGNATURE:
-        raise StoreError(f"{path} must be an HDF5 file written by featx; it is no HDF5 file")
-
-
-def _audit(path: Path, file: Any) -> Layout:
+def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
     _check_header(path, file)
-    with os.fdopen(os.dup(file.get_vfd_handle()), "rb") as opened:  # whatever has the name by now
-        size, end = os.fstat(opened.fileno()).st_size, end_of_file(opened)
-        data = np.memmap(opened, dtype=np.uint8, mode="r", shape=(size,))
+    size, end = len(mapped.data), mapped.end
     if size != end:
         what = f"{end - size} bytes of its end are missing" if size < end else f"{size - end} bytes follow its end"
         raise StoreError(f"{path} is damaged ({what}): delete it and extract again")
@@ -160,7 +127,7 @@ def _audit(path: Path, file: Any) -> Layout:
     axes = attributes[names.ATTRIBUTE_AXES]
     _check_shapes(path, elements, axes)
     checksum = _text_attribute(path, h5g.open(file, b"/"), names.ATTRIBUTE_CHECKSUM)
-    return Layout(path, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum, data)
+    return Layout(mapped, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum)
 
 
 def _check_header(path: Path, file: Any) -> None:

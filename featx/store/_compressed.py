@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import StoreError
-from featx.store._audit import Layout, reread_layout
-from featx.store._chunks import Chunks
+from featx.store._audit import Layout
 
 __all__ = ["CompressedFeatures"]
 
@@ -35,11 +33,12 @@ class CompressedFeatures:
         Its type.
     """
 
-    def __init__(self, layout: Layout, chunks: Chunks) -> None:
-        self.shape = chunks.shape
-        self.dtype = chunks.dtype
+    def __init__(self, layout: Layout) -> None:
+        assert layout.chunks is not None
+        self.shape = layout.chunks.shape
+        self.dtype = layout.chunks.dtype
         self._layout = layout
-        self._chunks = chunks
+        self._chunks = layout.chunks
         self._last: tuple[int, Array] = (-1, np.empty(0))
 
     @property
@@ -75,7 +74,7 @@ class CompressedFeatures:
         return self._gather(np.arange(len(self))).astype(self.dtype if dtype is None else dtype, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._layout.path.absolute(), self._layout.checksum)
+        return CompressedFeatures, (self._layout,)
 
     def _gather(self, rows: Integers) -> Array:
         """Return some rows, ascending."""
@@ -101,12 +100,6 @@ class CompressedFeatures:
                 ) from error
             self._last = number, chunk
         return chunk
-
-
-def _reopen(path: Path, checksum: str) -> CompressedFeatures:
-    layout = reread_layout(path, checksum)
-    assert layout.chunks is not None
-    return CompressedFeatures(layout, layout.chunks)
 
 
 def _normal(index: Any, shape: Sequence[int]) -> list[Any]:

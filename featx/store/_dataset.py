@@ -18,8 +18,8 @@ class FeatureDataset:
     """Rows of a store and their labels, as ``torch.utils.data.DataLoader`` takes them; made by `FeatureStore.dataset`.
 
     Each item is the features of a row (an ndarray of its own that may be written to, or what `transform` makes of
-    it) and its label (an int; -1 for none). Workers that are spawned open the file themselves; all read on from
-    the store that was opened, also when another file takes its place in the meantime.
+    it) and its label (an int; -1 for none). Workers, forked or spawned, map the file themselves, and read on from the
+    store that was opened when another file takes its place.
 
     Attributes
     ----------

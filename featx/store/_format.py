@@ -6,7 +6,8 @@ Readers refuse names they do not know, so every change to a store that an older 
 element included, is a new version:
 
 1. Raise :data:`FORMAT_VERSION` by one, and write the reason in ``CHANGES.md`` and ``docs/format.md``.
-2. Before changing the writer, freeze a tiny store of the old version under ``tests/data/archives/vN/``.
+2. Run ``scripts/make_archives``, which freezes tiny stores of the new version under ``tests/data/archives/vN/``; those
+   of older versions stay as they are.
 3. Keep the old reader: `_audit` holds one table of elements per version, and a store of any version down to 1
    opens as the same :class:`~featx.store.FeatureStore`. A test opens every frozen store.
 4. An older featx meets the new number and says "upgrade featx"; it reads nothing else of the file.

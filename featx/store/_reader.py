@@ -15,7 +15,7 @@ import numpy.typing as npt
 from featx.errors import ParameterError, StoreError, did_you_mean
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
-from featx.store._audit import Layout, read_layout, reread_layout
+from featx.store._audit import Layout, read_layout
 from featx.store._compressed import CompressedFeatures
 from featx.store._contents import Contents
 from featx.store._dataset import FeatureDataset
@@ -44,11 +44,6 @@ def open_store(path: str | os.PathLike[str]) -> "FeatureStore":
         If the file is no store, is damaged or incomplete, or was written by a newer featx.
     """
     return FeatureStore(Path(path), read_layout(Path(path)))
-
-
-def _reopen(path: Path, checksum: str) -> "FeatureStore":
-    """Open what a pickled store was, and nothing else."""
-    return FeatureStore(path, reread_layout(path, checksum))
 
 
 class FeatureStore:
@@ -98,7 +93,7 @@ class FeatureStore:
         self.creation: dict[str, Any] = self._contents.json(names.CREATION)
         self.classes: tuple[str, ...] = self._contents.texts(names.CLASSES)
         self.features: Array | CompressedFeatures = (
-            layout.array(names.FEATURES) if layout.chunks is None else CompressedFeatures(layout, layout.chunks)
+            layout.array(names.FEATURES) if layout.chunks is None else CompressedFeatures(layout)
         )
 
     @property
@@ -120,7 +115,7 @@ class FeatureStore:
         return f"<FeatureStore {str(self.path)!r}: {len(self):,} rows of {shape} {self.features.dtype.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path.absolute(), self.checksum)
+        return FeatureStore, (self.path.absolute(), self._layout)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

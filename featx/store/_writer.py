@@ -15,10 +15,11 @@ from h5py import h5a, h5d, h5f, h5g, h5p, h5s, h5t
 from featx.errors import ParameterError, StoreError
 from featx.spec import ExtractionSpec, canonical_json
 from featx.store import _format as names
-from featx.store._audit import end_of_file, read_layout
+from featx.store._audit import read_layout
 from featx.store._chunks import chunk_rows, chunked
 from featx.store._digests import BlockDigests, array_digest, rows_per_block
 from featx.store._files import disk_errors, remove_stale, replacing, require_space, reserve
+from featx.store._mapped import end_of_file
 from featx.store._table import SampleTable
 from featx.store._text import check_names, clean_reason, encode
 
@@ -128,7 +129,7 @@ def write_store(
         finally:
             file.close()
         with disk_errors(path), temporary.open("rb+") as opened:
-            opened.truncate(end_of_file(opened))  # what was reserved and not used
+            opened.truncate(end_of_file(opened.read(48)))  # what was reserved and not used
         read_layout(temporary)
 
 

@@ -47,7 +47,7 @@ def test_rows_are_those_of_plain_torch(photos, cache):
     store = extraction.store
     files = sorted(photos.rglob("*.png"))
     assert [photos / key for key in store.keys] == files
-    assert (extraction.hit, extraction.computed, extraction.kept, images) == (False, 24, 0, 24)
+    assert (extraction.hit, extraction.changes.computed, extraction.changes.kept, images) == (False, 24, 0, 24)
     np.testing.assert_allclose(store.features, plain_features(files)["output"], rtol=1e-4, atol=1e-5)
     assert store.axes == "NC"
     assert store.features.dtype == np.float32
@@ -64,7 +64,7 @@ def test_a_second_extract_is_a_hit_that_runs_nothing_and_opens_nothing(photos, c
     before = first.store.path.stat()
     nothing_opened()
     ((again,), forwards, _) = extracted(photos, cache)
-    assert (again.hit, again.computed, again.kept, again.seconds, forwards) == (True, 0, 24, 0.0, 0)
+    assert (again.hit, again.changes.computed, again.changes.kept, again.seconds, forwards) == (True, 0, 24, 0.0, 0)
     assert again.store.path.stat() == before
     assert_same(again.store, first.store)
 
@@ -82,12 +82,12 @@ def remove(photos):
 
 def rename(photos):
     (photos / "train" / "green" / "001.png").rename(photos / "train" / "green" / "zzz.png")
-    return 1
+    return 0
 
 
 def relabel(photos):
     (photos / "val" / "red" / "002.png").rename(photos / "val" / "blue" / "from-red.png")
-    return 1
+    return 0
 
 
 def change(photos):
@@ -98,7 +98,7 @@ def change(photos):
 
 def add_a_class(photos):
     shutil.copytree(photos / "train" / "red", photos / "train" / "a first class")
-    return 4
+    return 0
 
 
 def damage(photos):
@@ -118,7 +118,9 @@ def test_after_a_change_only_what_is_new_is_computed_and_all_stays_aligned(photo
     assert not extraction.hit
     ((fresh,), *_) = extracted(photos, tmp_path / "fresh", batch_size=1)
     assert_same(extraction.store, fresh.store)
-    assert extraction.computed + extraction.kept == len(list(photos.rglob("*.png")))
+    changes = extraction.changes
+    assert changes.kept + changes.new + changes.changed == len(list(photos.rglob("*.png")))
+    assert changes.computed == new
 
 
 def test_labels_from_a_manifest_can_change_without_the_network(photos, cache):
@@ -129,7 +131,7 @@ def test_labels_from_a_manifest_can_change_without_the_network(photos, cache):
     lines[1:3] = [line.replace(",a,train", ",b,test") for line in lines[1:3]]
     manifest.write_text("\n".join(lines))
     ((extraction,), forwards, _) = extracted(manifest, cache)
-    assert (forwards, extraction.computed, extraction.kept) == (0, 0, 24)
+    assert (forwards, extraction.changes.computed, extraction.changes.kept) == (0, 0, 24)
     store = extraction.store
     assert [store.classes[label] for label in store.labels] == ["b"] * 2 + ["a"] * 22
     assert store.splits == ("test",) * 2 + ("train",) * 22

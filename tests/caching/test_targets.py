@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from featx.caching._targets import listing_digest, reusable_rows, sample_table
+from featx.caching._known import Known
+from featx.caching._targets import Target, known_digests, listing_digest, sample_table
 from featx.sources import Sample, Source
 from tests.store.helpers import make_features, make_table, save
 
@@ -30,7 +31,16 @@ SAMPLES = (
 
 
 @pytest.mark.parametrize(
-    "change", [{"key": "z.jpg"}, {"label": "dog"}, {"label": None}, {"split": "val"}, {"size": 11}, {"mtime_ns": 101}]
+    "change",
+    [
+        {"key": "z.jpg"},
+        {"label": "dog"},
+        {"label": None},
+        {"split": "val"},
+        {"size": 11},
+        {"mtime_ns": 101},
+        {"inode": 5},
+    ],
 )
 def test_every_fact_of_the_listing_counts(change):
     changed = Listed(replace(SAMPLES[0], **change), *SAMPLES[1:])
@@ -48,26 +58,43 @@ def test_the_table_has_what_the_samples_have():
     assert table.mtimes_ns.tolist() == [100, 200, 300]
 
 
-def test_rows_are_reused_where_key_size_and_time_are_the_same(tmp_path):
-    table = make_table(7)
-    store = save(tmp_path / "a.h5", make_features(7), samples=table)
+def targets_of(*stores):
+    return [Target(None, store.path, store, Known([store])) for store in stores]
+
+
+def test_contents_are_known_where_key_size_time_and_inode_are_the_same(tmp_path):
+    table = replace(make_table(8), inodes=np.arange(100, 108))
+    store = save(tmp_path / "a.h5", make_features(8), samples=table)
+    columns = (table.keys, table.sizes.tolist(), table.mtimes_ns.tolist(), table.inodes.tolist())
     samples = [
-        Sample(key, size=size, mtime_ns=time)
-        for key, size, time in zip(table.keys, table.sizes.tolist(), table.mtimes_ns.tolist(), strict=True)
+        Sample(key, size=size, mtime_ns=time, inode=inode) for key, size, time, inode in zip(*columns, strict=True)
     ]
     samples[1] = replace(samples[1], size=1)
     samples[2] = replace(samples[2], mtime_ns=1)
     samples[3] = replace(samples[3], key="other")
     samples[4] = replace(samples[4], label="cat", split="train")
     samples[5] = replace(samples[5], size=-1)
+    samples[7] = replace(samples[7], inode=1)
     source = Listed(*samples)
-    expected = {table.keys[row]: row for row in (0, 4, 6)}
-    assert reusable_rows(source, store).tolist() == [expected.get(sample.key, -1) for sample in source.samples]
-    assert reusable_rows(source, None).tolist() == [-1] * 7
-    assert reusable_rows(source, store).dtype == np.int64
+    expected = {table.keys[row]: store.digests[row] for row in (0, 4, 6)}
+    assert known_digests(source, targets_of(store)) == [expected.get(sample.key) for sample in source.samples]
+    assert known_digests(source, [Target(None, tmp_path / "new.h5", None, Known([]))]) == [None] * 8
 
 
-def test_what_the_listing_does_not_know_is_never_reused(tmp_path):
+def test_one_of_several_older_stores_is_enough(tmp_path):
+    table = make_table(4)
+    first = save(tmp_path / "a.h5", make_features(2), samples=table.take([0, 1]))
+    second = save(tmp_path / "b.h5", make_features(2), samples=table.take([2, 3]))
+    columns = (table.keys, table.sizes.tolist(), table.mtimes_ns.tolist(), table.inodes.tolist())
+    source = Listed(
+        *(Sample(key, size=size, mtime_ns=time, inode=node) for key, size, time, node in zip(*columns, strict=True))
+    )
+    digests = known_digests(source, targets_of(first, second))
+    expected = dict(zip(first.keys + second.keys, first.digests + second.digests, strict=True))
+    assert dict(zip((sample.key for sample in source.samples), digests, strict=True)) == expected
+
+
+def test_what_the_listing_does_not_know_is_read(tmp_path):
     table = replace(make_table(3), sizes=np.full(3, -1), mtimes_ns=np.zeros(3, dtype=np.int64))
     store = save(tmp_path / "a.h5", make_features(3), samples=table)
-    assert reusable_rows(Listed(*(Sample(key) for key in table.keys)), store).tolist() == [-1] * 3
+    assert known_digests(Listed(*(Sample(key) for key in table.keys)), targets_of(store)) == [None] * 3

@@ -1,61 +1,169 @@
-import itertools
-from types import SimpleNamespace
+"""Whatever becomes of a source: the stores hold what a fresh extraction would, and nothing is computed twice."""
+
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featx.caching import _work
-from featx.caching._targets import Target
-from featx.store import Part
-from tests.store.helpers import make_digests
+from featx.caching._known import Known, stores_of
+from featx.caching._targets import Target, Wanted, listing_digest
+from featx.caching._work import Changes, fill_stores
+from featx.errors import SampleError
+from featx.sources import Sample, Source, content_digest
+from featx.spec import ExtractionSpec, Preprocessing
+from featx.store import open_store
+from tests.extraction.helpers import Mean
 
-
-@st.composite
-def works(draw):
-    """Draw a source of n samples: which an older store has, which fail, and where parts and blocks end."""
-    n = draw(st.integers(1, 40))
-    kept = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
-    failed = np.array(draw(st.lists(st.sampled_from([False, False, True]), min_size=n, max_size=n)))
-    order = np.flatnonzero(~kept)
-    cuts = sorted(draw(st.sets(st.integers(1, max(1, len(order) - 1)), max_size=4)) & set(range(1, len(order))))
-    in_old = draw(st.permutations(range(n + 3)))[:n]
-    return n, kept, failed, order, cuts, np.array(in_old), draw(st.integers(1, 9)), draw(st.sampled_from([(), (2, 3)]))
-
-
-@settings(max_examples=200, deadline=None)
-@given(works())
-def test_merged_rows_are_each_samples_own(work):
-    n, kept, failed, order, cuts, in_old, block_rows, more = work
-    new = np.random.default_rng(0).standard_normal((n, 2, *more)).astype(np.float32)
-    old = np.random.default_rng(1).standard_normal((n + 3, 2, *more)).astype(np.float32)
-    edges = [0, *cuts, len(order)] if len(order) else []
-    parts = []
-    for start, stop in itertools.pairwise(edges):
-        good = [position for position in range(start, stop) if not failed[order[position]]]
-        wrong = [position for position in range(start, stop) if failed[order[position]]]
-        parts.append(
-            Part(
-                start=start,
-                stop=stop,
-                rows=np.array(good, dtype=np.int64),
-                digests=np.array(make_digests(len(good)), dtype="U64"),
-                features=(np.zeros((len(good), 1), np.float32), new[order[good]]),
-                failures=tuple((position, "bad") for position in wrong),
-            )
-        )
-    present = kept | ~failed
-    target = Target(
-        output=SimpleNamespace(spec=SimpleNamespace(dtype="float32"), shape=(2, *more)),
-        path=None,
-        old=SimpleNamespace(features=old),
-        old_rows=np.where(kept, in_old, -1),
+PREPROCESSING = Preprocessing(crop_size=(4, 4), resize_size=(4, 4), resize="squash")
+WANTED = [
+    Wanted(
+        ExtractionSpec(backbone="test:mean", weights="0", layer=layer, pool="none", preprocessing=PREPROCESSING),
+        shape,
+        "NC",
     )
-    expected = np.array([old[in_old[i]] if kept[i] else new[i] for i in range(n) if present[i]], dtype=np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_work, "_BLOCK_ROWS", block_rows)
-        blocks = list(_work.merged(target, 1, order, SimpleNamespace(parts=lambda: iter(parts)), present))
-    assert all(len(block) <= block_rows for block in blocks)
-    got = np.concatenate([np.empty((0, 2, *more), np.float32), *blocks])
-    assert np.array_equal(got, expected.reshape(-1, 2, *more))
+    for layer, shape in (("mean", (1,)), ("both", (2,)))
+]
+
+
+class Album(Source):
+    """Pictures of one colour each by key; -1 for one that cannot be read. Times change when colours do."""
+
+    def __init__(self, colours, name="album", touched=0):
+        super().__init__(name, f"album:{name}")
+        self.colours = dict(sorted(colours.items()))
+        self.touched = touched
+        self.opened = []
+
+    def _list(self):
+        return [
+            Sample(key, ("even", "odd")[colour % 2], None, 100, 1000 + colour + self.touched, 7)
+            for key, colour in self.colours.items()
+        ]
+
+    def _read(self, index):
+        key = self.samples[index].key
+        self.opened.append(key)
+        if self.colours[key] < 0:
+            raise SampleError("bad")
+        return self.pixels(key)
+
+    def pixels(self, key):
+        return np.full((5, 6, 3), self.colours[key], dtype=np.uint8)
+
+
+def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options):
+    engine = Mean()
+    if len(wanted) == 1:
+        mean = engine
+        engine = lambda pixels: mean(pixels)[WANTED.index(wanted[0]) :][:1]  # noqa: E731
+        engine.name, engine.device, engine.sizes = "mean", "cpu", mean.sizes
+    targets = []
+    for one in wanted:
+        path = folder / f"{source.name}-{one.spec.layer}.h5"
+        old = open_store(path) if path.exists() else None
+        others = [other for other in sorted(folder.glob("*.h5")) if other != path]
+        targets.append(Target(one, path, old, Known(([] if old is None else [old]) + stores_of(one.spec, others))))
+    arguments = {
+        "backbone": {},
+        "listing": listing_digest(source),
+        "batch_size": batch_size,
+        "workers": 2,
+        "strict": False,
+        "rehash": rehash,
+        "compress": False,
+        "progress": None,
+    }
+    changes = fill_stores(source, targets, engine, **(arguments | options))
+    return [open_store(target.path) for target in targets], changes, sum(engine.sizes)
+
+
+def check(source, stores):
+    usable = [key for key, colour in source.colours.items() if colour >= 0]
+    for store, width in zip(stores, (1, 2), strict=True):
+        assert list(store.keys) == usable
+        colours = np.array([source.colours[key] for key in usable], dtype=np.float32)
+        np.testing.assert_array_equal(store.features, np.stack([colours, 2 * colours], 1)[:, :width])
+        assert list(store.digests) == [content_digest(source.pixels(key)) for key in usable]
+        assert [store.classes[label] for label in store.labels] == [("even", "odd")[int(c) % 2] for c in colours]
+        assert dict(store.failures) == {key: "bad" for key, colour in source.colours.items() if colour < 0}
+
+
+albums = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(-1, 6), min_size=1).filter(
+    lambda colours: max(colours.values()) >= 0
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(albums, albums, albums, st.booleans(), st.integers(1, 4))
+def test_a_source_that_changes(first, second, third, rehash, batch_size):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seen: set[int] = set()
+        before: dict[str, int] = {}
+        for number, colours in enumerate((first, second, second, third)):
+            source = Album(colours, touched=500 * (number >= 2))
+            stores, changes, computed = fill(source, folder, rehash=rehash, batch_size=batch_size)
+            check(source, stores)
+            good = {key: colour for key, colour in colours.items() if colour >= 0}
+            assert computed == len(set(good.values()) - seen)
+            # Only what the older store held is there to be taken: what was removed is computed again.
+            seen = set(good.values())
+            same = {key for key in good if before.get(key) == good[key]}
+            if not rehash and number != 2 and before:
+                assert same.isdisjoint(source.opened)
+            counted = changes[0]
+            assert (counted.kept, counted.computed, counted.resumed) == (len(same), computed, 0)
+            assert counted.new == len(colours.keys() - before.keys())
+            assert counted.removed == len(before.keys() - colours.keys())
+            assert counted.failed == len(colours) - len(good)
+            assert counted.copied == len(good.keys() - same) - len(
+                {good[key] for key in good.keys() - same} & (set(good.values()) - {before[k] for k in before})
+            )
+            before = colours
+
+
+def test_another_source_of_the_same_images_costs_nothing(tmp_path):
+    fill(Album({"a": 1, "b": 2, "c": 3}), tmp_path)
+    other = Album({"x": 2, "y": 3, "z": 9}, name="other")
+    stores, changes, computed = fill(other, tmp_path)
+    check(other, stores)
+    assert computed == 1
+    assert asdict(changes[0]) == asdict(Changes(new=3, copied=2, computed=1))
+
+
+def test_a_layer_that_one_store_has_and_another_lacks(tmp_path):
+    album = Album({"a": 1, "b": 2})
+    fill(album, tmp_path, WANTED[:1])
+    stores, changes, computed = fill(album, tmp_path)
+    check(album, stores)
+    assert computed == 2
+    assert [(change.kept, change.new) for change in changes] == [(2, 0), (0, 2)]
+
+
+def test_nothing_is_opened_for_other_labels(tmp_path):
+    album = Album({"a": 1, "b": 2})
+    fill(album, tmp_path)
+    again = Album({"a": 1, "b": 2})
+    again.samples = tuple(replace(sample, label="new") for sample in again.samples)
+    stores, changes, computed = fill(again, tmp_path)
+    assert (again.opened, computed, changes[0].kept) == ([], 0, 2)
+    assert stores[0].classes == ("new",)
+
+
+def test_a_workspace_left_behind_is_used(tmp_path):
+    album = Album({f"{i:02d}": i for i in range(12)})
+
+    def stop(done, total):
+        if done >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(album, tmp_path, progress=stop)
+    stores, changes, computed = fill(album, tmp_path)
+    check(album, stores)
+    assert (changes[0].resumed, changes[0].computed, computed) == (6, 6, 6)
+    assert not (tmp_path / ".work").exists()

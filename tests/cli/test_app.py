@@ -84,7 +84,7 @@ def test_ctrl_c_in_the_middle_keeps_what_is_done(here):
         b"featx: interrupted; what is extracted is kept, and the same command goes on from there"
     ]
     (extraction,) = library.extract_layers("photos", BACKBONE, batch_size=4)
-    assert (extraction.computed, extraction.kept) == (4, 8)
+    assert (extraction.changes.computed, extraction.changes.resumed) == (4, 8)
 
 
 def test_a_reader_that_goes_away_is_no_trouble(here):

@@ -31,7 +31,7 @@ class TestExtract:
         store = library.open_store(lines[0])
         assert lines[0].startswith("cache/photos.tiny_net.")
         assert lines[1] == "  36 rows of 5 float32 from layer output, 3 classes, test 18, train 18"
-        assert re.fullmatch(r"  computed 36 in \d+\.\d s \(\d+\.\d img/s\)", lines[2])
+        assert re.fullmatch(r"  36 new: computed 36 in \d+\.\d s \(\d+\.\d img/s\)", lines[2])
         assert len(store) == 36
         before = TinyNet.forwards
         again = extract(featx).out.splitlines()
@@ -43,7 +43,7 @@ class TestExtract:
         for i in range(12):
             (here / "photos" / "train" / "red" / f"bad{i:02d}.png").write_text("no image")
         answer = extract(featx)
-        assert "  computed 12, 36 kept in " in answer.out
+        assert "  36 kept, 12 new, 12 failed: computed 0 in " in answer.out
         lines = answer.err.splitlines()
         assert lines[0] == "12 samples could not be used and are left out:"
         assert lines[1].startswith("  train/red/bad00.png: ")
@@ -53,7 +53,7 @@ class TestExtract:
     def test_as_json(self, featx, photos):
         (first,) = json.loads(extract(featx, "--json").out)
         store = library.open_store(first["path"])
-        assert (first["hit"], first["computed"], first["kept"]) == (False, 36, 0)
+        assert (first["hit"], first["computed"], first["new"], first["kept"]) == (False, 36, 36, 0)
         assert first["classes"] == {"blue": 12, "green": 12, "red": 12}
         assert first["key"] == store.spec.digest
         assert first["failures"] == []

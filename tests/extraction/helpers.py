@@ -32,6 +32,18 @@ class Numbered(Source):
         return np.full((*self.size, 3), index % 256, dtype=np.uint8)
 
 
+class Painted(Numbered):
+    """Pictures of the given colours, some of them the same; some are bad."""
+
+    def __init__(self, colours, bad=()):
+        super().__init__(len(colours), bad=bad)
+        self.colours = colours
+
+    def _read(self, index):
+        super()._read(index)
+        return np.full((*self.size, 3), self.colours[index], dtype=np.uint8)
+
+
 class Mean:
     """An engine whose features are the mean colour and its double; pictures of `nan` give NaN."""
 

@@ -1,23 +1,26 @@
 """The loop: order, bad samples, errors, early ends, and how much it holds at a time."""
 
+import itertools
 import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from featx.extraction import default_batch_size, default_workers, extract_batches
 from featx.sources import content_digest
 from featx.spec import Preprocessing
-from tests.extraction.helpers import Mean, Numbered, decoding_threads
+from tests.extraction.helpers import Mean, Numbered, Painted, decoding_threads
 
 PREPROCESSING = Preprocessing(crop_size=(4, 4), resize_size=(4, 4), resize="squash")
 
 
-def batches(source, engine=None, *, batch_size=4, workers=2, order=None, starts=None):
+def batches(source, engine=None, *, batch_size=4, workers=2, order=None, ranges=None, **options):
     order = range(len(source)) if order is None else order
-    starts = range(0, len(order), batch_size) if starts is None else starts
+    ranges = [(0, len(order))] if ranges is None else ranges
     return extract_batches(
-        source, order, starts, engine or Mean(), PREPROCESSING, batch_size=batch_size, workers=workers
+        source, order, ranges, engine or Mean(), PREPROCESSING, batch_size=batch_size, workers=workers, **options
     )
 
 
@@ -37,9 +40,9 @@ def test_rows_digests_and_features_belong_together_whatever_finishes_first():
         assert batch.failures == ()
 
 
-def test_order_and_starts():
+def test_order_and_ranges():
     order = [7, 1, 9, 3, 5, 0]
-    got = list(batches(Numbered(10), order=order, starts=[2, 4], batch_size=2))
+    got = list(batches(Numbered(10), order=order, ranges=[(2, 6)], batch_size=2))
     assert [(batch.start, batch.stop, batch.rows.tolist()) for batch in got] == [(2, 4, [2, 3]), (4, 6, [4, 5])]
     np.testing.assert_array_equal(np.concatenate([batch.features[0] for batch in got])[:, 0], [9, 3, 5, 0])
     assert got[0].digests == (digest(9), digest(3))
@@ -57,7 +60,7 @@ def test_bad_samples_drop_out_and_shift_nothing():
 
 def test_a_batch_of_only_bad_samples():
     engine = Mean()
-    first, second = batches(Numbered(6, bad=range(4)), engine)
+    first, second = batches(Numbered(6, bad=range(4)), engine, ranges=[(0, 4), (4, 6)])
     assert (first.rows.tolist(), first.digests, first.features) == ([], (), ())
     assert [row for row, _ in first.failures] == [0, 1, 2, 3]
     assert second.rows.tolist() == [4, 5]
@@ -65,7 +68,7 @@ def test_a_batch_of_only_bad_samples():
 
 
 def test_features_that_are_not_finite_are_flagged_and_shift_nothing():
-    got = list(batches(Numbered(8, bad=[2]), Mean(nan=[1, 4, 5, 6, 7])))
+    got = list(batches(Numbered(8, bad=[2]), Mean(nan=[1, 4, 5, 6, 7]), ranges=[(0, 4), (4, 8)]))
     assert got[0].rows.tolist() == [0, 3]
     assert got[0].digests == (digest(0), digest(3))
     np.testing.assert_array_equal(got[0].features[1][:, 0], [0, 3])
@@ -73,6 +76,76 @@ def test_features_that_are_not_finite_are_flagged_and_shift_nothing():
     assert got[1].rows.tolist() == []
     assert [array.shape for array in got[1].features] == [(0, 1), (0, 2)]
     assert [row for row, _ in got[1].failures] == [4, 5, 6, 7]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    contents=st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    known=st.sets(st.integers(0, 9)),
+    bad=st.sets(st.integers(0, 39), max_size=5),
+    nan=st.sets(st.integers(0, 9), max_size=2),
+    batch_size=st.integers(1, 5),
+    stop_after=st.integers(0, 8),
+)
+def test_each_content_is_computed_once_and_work_taken_up_again_is_the_same(
+    contents, known, bad, nan, batch_size, stop_after
+):
+    source, engine = Painted(contents, bad), Mean(nan)
+    known_digests = {digest(content) for content in known}
+    options = {"batch_size": batch_size, "known": known_digests}
+    got = list(batches(source, engine, **options))
+
+    assert [(batch.start, batch.stop) for batch in got] == list(itertools.pairwise([0, *(batch.stop for batch in got)]))
+    assert got[-1].stop == len(contents)
+    usable = [i for i, content in enumerate(contents) if i not in bad and (content in known or content not in nan)]
+    assert [row for batch in got for row in batch.rows.tolist()] == usable
+    assert [one for batch in got for one in batch.digests] == [digest(contents[i]) for i in usable]
+    reasons = {i: f"bad number {i}" if i in bad else "its features are not finite" for i in range(len(contents))}
+    assert [failure for batch in got for failure in batch.failures] == [
+        (i, reasons[i]) for i in range(len(contents)) if i not in usable
+    ]
+    fresh = [row for batch in got for row in batch.rows[batch.fresh].tolist()]
+    firsts = {contents[i]: i for i in reversed(usable) if contents[i] not in known}
+    assert fresh == sorted(firsts.values())
+    rows = np.concatenate([np.empty((0, 1), np.float32), *(batch.features[0] for batch in got if batch.features)])
+    assert rows[:, 0].tolist() == [contents[i] for i in fresh]
+    seen = {content for i, content in enumerate(contents) if i not in bad} - known
+    assert sum(engine.sizes) == len(seen)
+    assert all(count == batch_size for count in engine.sizes[:-1])
+
+    done = got[:stop_after]
+    verdicts = {
+        one: None
+        for batch in done
+        for one, is_fresh in zip(batch.digests, batch.fresh.tolist(), strict=True)
+        if is_fresh
+    }
+    start = done[-1].stop if done else 0
+    again = list(batches(source, Mean(nan), ranges=[(start, len(contents))], verdicts=verdicts, **options))
+    rest = got[stop_after:]
+    assert [(b.start, b.stop, b.digests, b.failures) for b in again if b.stop > b.start] == [
+        (b.start, b.stop, b.digests, b.failures) for b in rest
+    ] or nan
+    assert [failure for b in again for failure in b.failures] == [failure for b in rest for failure in b.failures]
+
+
+def test_a_long_stretch_of_known_samples_ends_now_and_then():
+    source = Painted([1] * 1000)
+    engine = Mean()
+    got = list(batches(source, engine, batch_size=4, known={digest(1)}))
+    assert len(got) == 4
+    assert max(batch.stop - batch.start for batch in got) == 256
+    assert engine.sizes == []
+    assert not any(batch.fresh.any() for batch in got)
+
+
+def test_what_is_known_is_not_decoded(monkeypatch):
+    def refuse(data):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("featx.extraction._loop.decode_image", refuse)
+    (batch,) = batches(Painted([1, 2, 1]), known={digest(1), digest(2)})
+    assert batch.rows.tolist() == [0, 1, 2]
 
 
 def test_one_and_many_threads_give_the_same():
@@ -116,18 +189,18 @@ def test_closed_early():
 
 
 def test_what_waits_is_bounded():
-    source = Numbered(400)
+    source = Numbered(240)
     most = 0
     for number, _ in enumerate(batches(source, workers=4), start=1):
         time.sleep(0.002)  # time to run ahead, if it were let
         most = max(most, len(source.reads) - 4 * number)
     assert 0 < most <= 3 * 4
-    assert sorted(source.reads) == list(range(400))
+    assert sorted(source.reads) == list(range(240))
 
 
 def test_nothing_to_do_reads_nothing():
     source = Numbered(5)
-    assert list(batches(source, starts=[])) == []
+    assert list(batches(source, ranges=[])) == []
     assert source.reads == []
     assert decoding_threads() == []
 

@@ -285,7 +285,7 @@ def test_missing_chunks_are_refused(tmp_path):
             for name, value in attributes.items():
                 dataset.attrs.create(name, value, dtype=h5py.string_dtype("utf-8", len(value)))
             dataset[:64] = 1
-        with pytest.raises(StoreError, match=r"a chunk is missing|chunks are declared and the file has"):
+        with pytest.raises(StoreError, match=r"chunks are declared and 1 are there"):
             open_store(tmp_path / "a.h5")
 
 

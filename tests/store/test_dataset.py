@@ -88,12 +88,13 @@ def test_reading_goes_on_while_the_store_is_extended(tmp_path, method, compress)
     store = save(tmp_path / "a.h5", array, compress=compress)
     loader = DataLoader(store.dataset(), batch_size=10, num_workers=2, multiprocessing_context=method)
     batches = iter(loader)
-    seen = [next(batches)]  # so that both workers have begun
+    seen = [next(batches)]
     longer = np.concatenate([make_features(500, 50, seed=1), array])
     save(tmp_path / "a.h5", longer, samples=make_table(4500), compress=compress)
     seen.extend(batches)
     assert np.array_equal(torch.cat([x for x, _ in seen]).numpy(), array)
     assert np.array_equal(torch.cat([y for _, y in seen]).numpy(), store.labels)
+    assert sum(len(labels) for _, labels in loader) == 4000  # workers that start now read the old one, too
     again = open_store(tmp_path / "a.h5")
     assert np.array_equal(np.asarray(again.features), longer)
 

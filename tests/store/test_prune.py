@@ -142,7 +142,7 @@ def test_a_file_that_may_not_be_read_is_not_broken(cache, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
     assert plan_prune(cache, broken=True, orphaned=True) == []
     monkeypatch.undo()
     assert path.exists()

