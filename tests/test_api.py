@@ -108,7 +108,7 @@ COMMANDS = sorted(group.commands)
 
 
 def test_the_commands_are_these():
-    everyday = ["demo", "evaluate", "extract", "fit-head", "predict"]
+    everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune"]
     catalogue = ["backbones", "heads", "layers"]
     assert sorted([*everyday, *stores, *catalogue]) == COMMANDS

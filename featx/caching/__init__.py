@@ -1,6 +1,17 @@
 """Caching: joins extraction and store, so that nothing is computed twice."""
 
+from featx.caching._explain import Explanation, explain
 from featx.caching._extract import Extraction, extract, extract_layers
+from featx.caching._plan import ExtractionPlan, plan
 from featx.caching._work import Changes
 
-__all__ = ["Changes", "Extraction", "extract", "extract_layers"]
+__all__ = [
+    "Changes",
+    "Explanation",
+    "Extraction",
+    "ExtractionPlan",
+    "explain",
+    "extract",
+    "extract_layers",
+    "plan",
+]

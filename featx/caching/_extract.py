@@ -2,29 +2,22 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from featx.caching._known import Known, stores_of
-from featx.caching._recall import Resolved, recall, remember, request_of
-from featx.caching._targets import Target, Wanted, existing_store, listing_digest
+from featx.caching._network import Network
+from featx.caching._targets import Target, existing_store, listing_digest, path_of
 from featx.caching._work import Changes, Progress, fill_stores
 from featx.errors import ParameterError
-from featx.extraction import ENGINE_NAMES, Engine, default_batch_size, default_workers
-from featx.sources import Source, open_source
+from featx.extraction import ENGINE_NAMES, default_batch_size, default_workers
+from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
-from featx.store import FeatureStore, cache_folder, list_stores, open_store, store_path
+from featx.store import FeatureStore, cache_folder, list_stores, open_store
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from featx.backbones import Backbone
-    from featx.extraction import Output
 
 __all__ = ["Extraction", "extract", "extract_layers"]
 
@@ -213,27 +206,26 @@ def extract_layers(
     if out is not None and len(layers) > 1:
         raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
     opened = open_source(source, limit=limit)
-    network = _Network(
+    network = Network(
         cache_folder(cache),
         backbone,
         weights=weights,
         preprocessing=preprocessing,
-        layers=tuple(layers),
+        layers=layers,
         pool=pool,
         image_size=image_size,
         resize=resize,
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
+        mean=mean,
+        std=std,
         dtype=dtype,
         device=device,
         precision=precision,
-        engine="torch" if engine == "auto" else engine,
     )
     found: dict[ExtractionSpec, FeatureStore] = {}
     targets = []
     listing = listing_digest(opened)
     for wanted in network.resolved.wanted:
-        path = _path(wanted.spec, opened, name=name, cache=cache, out=out)
+        path = path_of(wanted.spec, opened, name=name, cache=cache, out=out)
         old = existing_store(path, wanted.spec, opened.identity, named=None if out is None else "out")
         if old is not None and old.source.get("listing") == listing and not rehash:
             found[wanted.spec] = old
@@ -247,7 +239,7 @@ def extract_layers(
         changes = fill_stores(
             opened,
             targets,
-            network.engine([target.wanted for target in targets]),
+            network.engine("torch" if engine == "auto" else engine, [target.wanted for target in targets]),
             backbone=network.resolved.backbone,
             listing=listing,
             batch_size=batch_size or default_batch_size(network.resolved.device),
@@ -268,123 +260,9 @@ def extract_layers(
     ]
 
 
-class _Network:
-    """The network that is asked for; it is loaded when something has to be computed, or was never asked for before."""
-
-    def __init__(
-        self,
-        cache: Path,
-        backbone: "str | nn.Module",
-        *,
-        weights: str | os.PathLike[str] | None,
-        preprocessing: Preprocessing | None,
-        layers: tuple[str, ...],
-        pool: str | None,
-        device: str,
-        precision: str,
-        dtype: str,
-        engine: str,
-        **changes: Any,
-    ) -> None:
-        self._backbone = backbone
-        self._weights = weights
-        self._preprocessing = preprocessing
-        self._layers = layers
-        self._pool = pool
-        self._device = device
-        self._precision = precision
-        self._dtype = dtype
-        self._engine = engine
-        self._changes = changes
-        self._loaded: tuple[Backbone, dict[ExtractionSpec, Output]] | None = None
-        request = request_of(
-            backbone,
-            weights,
-            preprocessing,
-            layers=layers,
-            pool=pool,
-            device=device,
-            precision=precision,
-            dtype=dtype,
-            **changes,
-        )
-        resolved = recall(cache, request)
-        if resolved is None:
-            resolved = self._resolve()
-            remember(cache, request, resolved)
-        self.resolved = resolved
-
-    def _resolve(self) -> Resolved:
-        from featx.backbones import load_backbone
-        from featx.extraction import plan_outputs, resolve_device, resolve_precision
-
-        network = load_backbone(
-            self._backbone, weights=self._weights, preprocessing=self._preprocessing, **self._changes
-        )
-        device = resolve_device(self._device)
-        outputs = plan_outputs(
-            network,
-            layers=self._layers,
-            pool=self._pool,
-            precision=resolve_precision(self._precision, device),
-            dtype=self._dtype,
-        )
-        self._loaded = network, {output.spec: output for output in outputs}
-        return Resolved(
-            tuple(Wanted(output.spec, output.shape, output.axes) for output in outputs),
-            device,
-            {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
-        )
-
-    def engine(self, wanted: Sequence[Wanted]) -> Engine:
-        """Return what computes the given ones of the wanted features; it loads the network at its first batch."""
-
-        def make() -> Engine:
-            from featx.extraction import ENGINES
-
-            if self._loaded is None:
-                self._resolve()
-            assert self._loaded is not None
-            network, outputs = self._loaded
-            return ENGINES[self._engine](network, [outputs[one.spec] for one in wanted], device=self.resolved.device)
-
-        return _LazyEngine(self._engine, self.resolved.device, make)
-
-
-class _LazyEngine:
-    """An engine that is made when it is first used."""
-
-    def __init__(self, name: str, device: str, make: Callable[[], Engine]) -> None:
-        self.name = name
-        self.device = device
-        self._make = make
-        self._engine: Engine | None = None
-
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
-        """Run the engine."""
-        if self._engine is None:
-            self._engine = self._make()
-        return self._engine(pixels)
-
-
 def _check(engine: str, **counts: int | None) -> None:
     for parameter, value in counts.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ParameterError(f"{parameter} must be a whole number of at least 1; got {value!r}")
     if engine not in ("auto", *ENGINE_NAMES):
         raise ParameterError(f"engine must be one of auto, {', '.join(ENGINE_NAMES)}; got {engine!r}")
-
-
-def _path(
-    spec: ExtractionSpec,
-    source: Source,
-    *,
-    name: str | None,
-    cache: str | os.PathLike[str] | None,
-    out: str | os.PathLike[str] | None,
-) -> Path:
-    if out is not None:
-        return Path(out)
-    return store_path(
-        cache_folder(cache), name=source.name if name is None else name, identity=source.identity, spec=spec
-    )

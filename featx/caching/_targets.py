@@ -1,6 +1,8 @@
 """What a source asks for, and what of it is there already."""
 
 import hashlib
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,9 @@ from featx.caching._known import Known
 from featx.errors import StoreError
 from featx.sources import Source
 from featx.spec import ExtractionSpec, canonical_json
-from featx.store import FeatureStore, SampleTable, open_store
+from featx.store import FeatureStore, SampleTable, cache_folder, open_store, store_path
 
-__all__ = ["Target", "Wanted", "existing_store", "known_digests", "listing_digest", "sample_table"]
+__all__ = ["Target", "Wanted", "existing_store", "known_digests", "listing_digest", "path_of", "sample_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Wanted:
     spec: ExtractionSpec
     shape: tuple[int, ...]
     axes: str
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape) * np.dtype(self.spec.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +124,20 @@ def existing_store(path: Path, spec: ExtractionSpec, identity: str, *, named: st
     raise StoreError(
         f"{named} {str(path)!r} is there and holds other features (of {store.source.get('identity')}, by"
         f" {store.spec.backbone}, layer {store.spec.layer}): choose another name, or delete it"
+    )
+
+
+def path_of(
+    spec: ExtractionSpec,
+    source: Source,
+    *,
+    name: str | None,
+    cache: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+) -> Path:
+    """Return the file for the features of a source: the one that is named, else its place in the cache."""
+    if out is not None:
+        return Path(out)
+    return store_path(
+        cache_folder(cache), name=source.name if name is None else name, identity=source.identity, spec=spec
     )

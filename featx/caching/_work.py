@@ -17,7 +17,7 @@ from featx.errors import SampleError
 from featx.extraction import Batch, Engine, extract_batches
 from featx.sources import Source
 from featx.spec import digest_of
-from featx.store import FeatureStore, Part, Workspace, workspace_folder, write_store
+from featx.store import FeatureStore, Part, Workspace, require_space, workspace_folder, write_store
 
 __all__ = ["Changes", "Progress", "fill_stores"]
 
@@ -93,6 +93,8 @@ def fill_stores(
     }
     with locked(folder.with_name(f"{folder.name}.lock")):
         workspace = Workspace.open(folder, manifest)
+        done = sum(stop - start for start, stop in workspace.ranges())
+        require_space(folder, sum(target.wanted.row_bytes for target in targets) * (len(source) + len(order) - done))
         computed = compute(
             source,
             order,

@@ -10,6 +10,7 @@ import click
 from featx import __version__
 from featx.cli._catalog import backbones, heads, layers
 from featx.cli._demo import demo
+from featx.cli._explain import explain, plan
 from featx.cli._extract import extract
 from featx.cli._fit import evaluate, fit_head
 from featx.cli._maintain import export, import_command, merge, prune
@@ -37,7 +38,7 @@ def featx(debug: bool) -> None:
 
 
 for command in (
-    *(demo, extract, fit_head, predict, evaluate),
+    *(demo, plan, explain, extract, fit_head, predict, evaluate),
     *(list_command, info, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

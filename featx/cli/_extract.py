@@ -3,13 +3,12 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import BatchSize, Triple, cache_option, json_option
+from featx.cli._options import BatchSize, cache_option, json_option, network_options
 from featx.cli._output import plain, print_json, progress_bar, tell
-from featx.spec import Pool, Resize, StoredDtype
 
 if TYPE_CHECKING:
     from featx.caching import Extraction
@@ -59,23 +58,10 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 
 @click.command(short_help="Run a network over images and keep their features.")
 @click.argument("source")
-@click.option("--backbone", metavar="NAME", help="`featx backbones` lists all; MODULE:FUNCTION for your own.")
-@click.option("--weights", metavar="TAG|FILE", help="Tag, file of a state dict, or random:SEED.")
-@click.option("--layer", "layers", metavar="NODE", multiple=True, help="`featx layers` lists them; may be repeated.")
-@click.option("--pool", type=click.Choice(get_args(Pool)), help="How a map or tokens become a row.")
-@click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels.")
-@click.option("--resize", type=click.Choice(get_args(Resize)), help="How an image gets that size.")
-@click.option("--mean", type=Triple(), help="Per channel, for values 0..1.")
-@click.option("--std", type=Triple(), help="Per channel, for values 0..1.")
-@click.option("--dtype", type=click.Choice(get_args(StoredDtype)), default="float32", help="Of the stored features.")
+@network_options
 @click.option("--engine", type=click.Choice(["auto", "torch"]), default="auto", help="What runs the network.")
-@click.option("--device", metavar="auto|cpu|cuda|cuda:N", default="auto", help="Where it runs.")
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", help="Its arithmetic."
-)
 @click.option("--batch-size", type=BatchSize(), default="auto", help="Images at a time.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Decoding threads.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
 @click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
 @click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
 @click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")

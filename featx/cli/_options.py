@@ -1,11 +1,13 @@
 """Options that several commands have."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-__all__ = ["BatchSize", "Triple", "cache_option", "json_option"]
+from featx.spec import Pool, Resize, StoredDtype
+
+__all__ = ["BatchSize", "Triple", "cache_option", "json_option", "network_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,6 +21,35 @@ def cache_option(command: F) -> F:
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def network_options(command: F) -> F:
+    """Everything that decides the numbers: backbone, weights, layers, pooling, preprocessing, precision."""
+    options = (
+        click.option("--backbone", metavar="NAME", help="`featx backbones` lists all; MODULE:FUNCTION for your own."),
+        click.option("--weights", metavar="TAG|FILE", help="Tag, file of a state dict, or random:SEED."),
+        click.option(
+            "--layer", "layers", metavar="NODE", multiple=True, help="`featx layers` lists them; may be repeated."
+        ),
+        click.option("--pool", type=click.Choice(get_args(Pool)), help="How a map or tokens become a row."),
+        click.option(
+            "--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels."
+        ),
+        click.option("--resize", type=click.Choice(get_args(Resize)), help="How an image gets that size."),
+        click.option("--mean", type=Triple(), help="Per channel, for values 0..1."),
+        click.option("--std", type=Triple(), help="Per channel, for values 0..1."),
+        click.option(
+            "--dtype", type=click.Choice(get_args(StoredDtype)), default="float32", help="Of the stored features."
+        ),
+        click.option("--device", metavar="auto|cpu|cuda|cuda:N", default="auto", help="Where the network runs."),
+        click.option(
+            "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", help="Its arithmetic."
+        ),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 class Triple(click.ParamType):  # type: ignore[type-arg]

@@ -20,6 +20,7 @@ from featx.extraction._transform import preprocess
 if TYPE_CHECKING:
     from featx.extraction._engine import ENGINES, TorchEngine, resolve_device, resolve_precision
     from featx.extraction._outputs import Output, plan_outputs
+    from featx.extraction._reload import reload_backbone
 
 __all__ = [
     "ENGINES",
@@ -34,6 +35,7 @@ __all__ = [
     "extract_batches",
     "plan_outputs",
     "preprocess",
+    "reload_backbone",
     "resolve_device",
     "resolve_precision",
 ]
@@ -41,6 +43,7 @@ __all__ = [
 _WITH_TORCH = {
     **dict.fromkeys(("ENGINES", "TorchEngine", "resolve_device", "resolve_precision"), "_engine"),
     **dict.fromkeys(("Output", "plan_outputs"), "_outputs"),
+    "reload_backbone": "_reload",
 }
 
 

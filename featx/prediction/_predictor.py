@@ -90,8 +90,7 @@ class Predictor:
         return [self._load(spec, origin) for spec, origin in pairs]
 
     def _load(self, spec: ExtractionSpec, origin: dict[str, Any]) -> "tuple[Engine, Output]":
-        from featx.backbones import load_backbone
-        from featx.extraction import TorchEngine, plan_outputs, resolve_device
+        from featx.extraction import TorchEngine, reload_backbone, resolve_device
 
         if self._backbone is None and spec.backbone.startswith("imported:"):
             raise BackboneError(
@@ -104,22 +103,9 @@ class Predictor:
                 f"backbone {origin['name']} was given as a network, which a run does not hold: give it again,"
                 " featx.load(run, backbone=network)"
             )
-        if self._weights is not None:
-            weights: str | os.PathLike[str] | None = self._weights
-        else:  # those of a network that is given are in it
-            weights = origin["weights"] if isinstance(self._backbone, str | None) else None
-        height, width = spec.preprocessing.crop_size
-        backbone = load_backbone(
-            origin["name"] if self._backbone is None else self._backbone,
-            weights=weights,
-            preprocessing=spec.preprocessing,
-            image_size=height if height == width else None,
-        )
-        outputs = plan_outputs(
-            backbone, layers=[spec.layer], pool=spec.pool, precision=spec.precision, dtype=spec.dtype
-        )
-        require_same_spec(spec, outputs[0].spec, what=f"backbone {backbone.name} as it is loaded here")
-        return TorchEngine(backbone, outputs, device=resolve_device(self._device)), outputs[0]
+        backbone, output = reload_backbone(spec, origin, backbone=self._backbone, weights=self._weights)
+        require_same_spec(spec, output.spec, what=f"backbone {backbone.name} as it is loaded here")
+        return TorchEngine(backbone, [output], device=resolve_device(self._device)), output
 
     def _scores(self, source: Source) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], dict[int, str], bool]:
         """Return scores (m, classes of the head), the samples they are of, and the reasons of the others."""

@@ -110,10 +110,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def free_space(folder: Path) -> int:
+    """Return the bytes that are free where a folder is, or will be."""
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    with disk_errors(folder):
+        return shutil.disk_usage(place).free
+
+
 def require_space(path: Path, needed: int) -> None:
     """Raise StoreError unless the folder of `path` has room for `needed` more bytes."""
-    with disk_errors(path):
-        free = shutil.disk_usage(path.parent).free
+    free = free_space(path.parent)
     if free < needed:
         raise StoreError(
             f"{path} cannot be written because the disk is full: {needed:,} bytes are needed"
