@@ -38,7 +38,11 @@ def show_extraction(extraction: "Extraction") -> None:
         rate = f" ({computed / extraction.seconds:.1f} img/s)" if computed and extraction.seconds else ""
         click.echo(f"  {found}: computed {computed} in {extraction.seconds:.1f} s{rate}")
     if store.failures:
-        tell(f"{len(store.failures)} samples could not be used and are left out:")
+        one = len(store.failures) == 1
+        what = (
+            "1 sample could not be used and is" if one else f"{len(store.failures)} samples could not be used and are"
+        )
+        tell(f"{what} left out:")
         for key, reason in store.failures[:_SHOWN]:
             tell(f"  {plain(key)}: {plain(reason)}")
         if len(store.failures) > _SHOWN:

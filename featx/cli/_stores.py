@@ -11,12 +11,15 @@ from featx.errors import StoreError
 
 __all__ = ["info", "list_command"]
 
+_KEY = 6
+"""Digits of a store's key that are shown: enough to name it by."""
+
 
 @click.command(name="list", short_help="List the stores in the cache.")
 @cache_option
 @json_option
 def list_command(cache: str | None, as_json: bool) -> None:
-    """List the stores in the cache.
+    """List the stores in the cache; their name or key is what other commands take for STORE.
 
     \b
     Example:
@@ -41,18 +44,22 @@ def list_command(cache: str | None, as_json: bool) -> None:
     rows = []
     for facts in summaries:
         spec = facts.get("spec", {})
+        key = facts["path"].removesuffix(".h5").rpartition(".")[2]
         rows.append(
             (
                 facts["name"],
+                key[:_KEY],
+                facts.get("source", {}).get("identity", "–"),
                 spec.get("backbone", "–"),
                 spec.get("layer", "–"),
                 "x".join(map(str, facts["shape"])) if "shape" in facts else "–",
                 size(facts["bytes"]),
                 age(time.time() - facts["modified"]),
-                facts["path"] if facts["status"] == "ok" else facts["status"],
+                facts["status"] if facts["status"] != "ok" or not facts["failures"] else f"ok, {facts['failures']} bad",
             )
         )
-    print_table(["name", "backbone", "layer", "shape", "size", "age", "file"], rows, right=["shape", "size", "age"])
+    columns = ["name", "key", "source", "backbone", "layer", "rows", "size", "age", "status"]
+    print_table(columns, rows, right=["rows", "size", "age"])
 
 
 @click.command(short_help="Say what a store holds and how it was made.")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -179,13 +180,15 @@ class TestPredict:
 
 
 class TestStores:
-    def test_list(self, featx, photos):
+    def test_list(self, featx, photos, here):
         assert "no stores in cache: `featx extract SOURCE` makes one" in featx("list").err
         path = extract(featx).out.splitlines()[0]
         lines = featx("list").out.splitlines()
-        assert lines[0].split() == ["name", "backbone", "layer", "shape", "size", "age", "file"]
-        assert lines[2].split()[:4] == ["photos", BACKBONE, "output", "36x5"]
-        assert lines[2].endswith(path)
+        assert lines[0].split() == ["name", "key", "source", "backbone", "layer", "rows", "size", "age", "status"]
+        name, key, source, *rest = lines[2].split()
+        assert (name, source, rest[:3]) == ("photos", f"folder:{here / 'photos'}", [BACKBONE, "output", "36x5"])
+        assert rest[-1] == "ok"
+        assert library.find_store(key).path == Path(path)
         (one,) = json.loads(featx("list", "--json").out)
         assert (one["path"], one["rows"], one["status"]) == (path, 36, "ok")
 
