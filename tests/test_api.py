@@ -109,7 +109,7 @@ COMMANDS = sorted(group.commands)
 
 def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
-    stores = ["export", "import", "info", "list", "merge", "prune"]
+    stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
     assert sorted([*everyday, *stores, *catalogue]) == COMMANDS
 

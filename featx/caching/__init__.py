@@ -3,6 +3,7 @@
 from featx.caching._explain import Explanation, explain
 from featx.caching._extract import Extraction, extract, extract_layers
 from featx.caching._plan import ExtractionPlan, plan
+from featx.caching._recompute import RecomputeReport, RowDrift, Tolerance, recompute, tolerance_for
 from featx.caching._work import Changes
 
 __all__ = [
@@ -10,8 +11,13 @@ __all__ = [
     "Explanation",
     "Extraction",
     "ExtractionPlan",
+    "RecomputeReport",
+    "RowDrift",
+    "Tolerance",
     "explain",
     "extract",
     "extract_layers",
     "plan",
+    "recompute",
+    "tolerance_for",
 ]

@@ -196,9 +196,9 @@ def recompute(
 
 def _require_network(store: FeatureStore) -> None:
     """Raise BackboneError for features whose network featx cannot load again."""
-    if store.spec.backbone.startswith(IMPORTED):
+    if store.spec.backbone.startswith(f"{IMPORTED}:"):
         raise BackboneError(
-            f"the features of {store.path} were imported as {store.spec.backbone.removeprefix(IMPORTED)!r}, whose"
+            f"the features of {store.path} were imported as {store.spec.backbone.partition(':')[2]!r}, whose"
             " network featx does not have, so they cannot be computed again: compare with what made them"
         )
     if not store.backbone.get("reloadable", True):
@@ -219,7 +219,7 @@ def _reopened(store: FeatureStore) -> Source:
     kind, _, rest = identity.partition(":")
     whole = rest if os.path.lexists(_encoded(rest)) else _LIMITS.sub("", rest)  # a path may end like that by itself
     source: Source | None = None
-    if kind in _BY_PATH and whole:
+    if kind in _BY_PATH and os.path.exists(_encoded(whole)):
         source = _BY_PATH[kind](whole)
     elif kind == "torchvision":
         name, _, root = whole.partition(":")
@@ -278,7 +278,7 @@ class _Comparison:
             again = []
             for position, digest, features in _with_features(batch, held):
                 row = there[position]
-                if digest == digests[row]:
+                if digest == digests[row] and features is not None:
                     again.append((row, features))
                 else:
                     self._skipped.append((row, "its image has changed since"))
@@ -308,9 +308,11 @@ class _Comparison:
             digest = None
         if digest == self._store.digests[row]:
             self._checked += 1
-            self._drifted.append(RowDrift(row, self._store.keys[row], reason=f"it gives no features now: {reason}"))
+            self._drifted.append(RowDrift(row, self._store.keys[row], reason=f"it has no features now: {reason}"))
+        elif digest is None:
+            self._skipped.append((row, f"its image cannot be read now: {reason}"))
         else:
-            self._skipped.append((row, f"its image has changed since, and cannot be used now: {reason}"))
+            self._skipped.append((row, f"its image has changed since: {reason}"))
 
     def _compare(self, again: list[tuple[int, Array]]) -> None:
         """Hold computed rows against the stored ones."""
@@ -335,13 +337,16 @@ class _Comparison:
             self._figures = np.array([[*all_[:, :2].max(axis=0), all_[:, 2].min()]])
 
 
-def _with_features(batch: Batch, held: dict[str, Array]) -> Iterator[tuple[int, str, Array]]:
-    """Yield position, digest and features of each sample of a batch that has some; the fresh ones are added to `held`."""
+def _with_features(batch: Batch, held: dict[str, Array]) -> Iterator[tuple[int, str, Array | None]]:
+    """Yield position, digest and features of each sample of a batch; the fresh ones are added to `held`.
+
+    Of a content that no row was waiting for when it was computed, there are none.
+    """
     fresh = iter(batch.features[0] if batch.features else ())
     for position, digest, is_fresh in zip(batch.rows.tolist(), batch.digests, batch.fresh.tolist(), strict=True):
         if is_fresh:
-            held[digest] = next(fresh)
-        yield position, digest, held[digest]
+            held[digest] = np.array(next(fresh))  # a row of its own, so that it holds no whole batch
+        yield position, digest, held.get(digest)
 
 
 def _distance(a: Array, b: Array) -> tuple[float, float, float]:

@@ -17,6 +17,7 @@ from featx.cli._maintain import export, import_command, merge, prune
 from featx.cli._output import tell
 from featx.cli._predict import predict
 from featx.cli._stores import info, list_command
+from featx.cli._verify import verify
 from featx.errors import FeatxError
 
 __all__ = ["featx", "main"]
@@ -39,7 +40,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, predict, evaluate),
-    *(list_command, info, export, import_command, merge, prune),
+    *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):
     featx.add_command(command)
