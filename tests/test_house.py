@@ -135,6 +135,16 @@ def test_torch_is_for_networks_alone(stores):
         assert ("sklearn" in loaded) == (words[0] == "fit-head"), words
 
 
+def test_what_is_in_the_cache_is_found_without_torch(tmp_path):
+    from tests.tiny import write_folder
+
+    words = ["extract", write_folder(tmp_path / "photos", per_class=2), "--image-size", "32", "--cache", tmp_path / "c"]
+    assert "torch" in loaded_by(COMMAND, *words)
+    assert "torch" not in loaded_by(COMMAND, *words)
+    (tmp_path / "photos" / "red" / "000.png").rename(tmp_path / "photos" / "red" / "new name.png")
+    assert "torch" not in loaded_by(COMMAND, *words)
+
+
 def test_linear_heads_answer_without_scikit_learn(tmp_path):
     import featx
     from tests.tiny import BACKBONE, write_folder

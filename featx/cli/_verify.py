@@ -1,14 +1,11 @@
 """``featx verify``."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featx.cli._options import cache_option, json_option
 from featx.cli._output import plain, print_json, size
-from featx.errors import StoreError
 
 if TYPE_CHECKING:
     from featx.caching import RecomputeReport, RowDrift
@@ -37,9 +34,9 @@ def verify(store: str, recompute: int | None, seed: int, device: str, cache: str
       featx verify photos
       featx verify photos --recompute 100
     """
-    from featx.store import open_store, verify_store
+    from featx.store import find_file, open_store, verify_store
 
-    report = verify_store(_file(store, cache))
+    report = verify_store(find_file(store, cache))
     again = None
     if report.ok and recompute is not None:
         from featx.caching import recompute as compute_again
@@ -55,24 +52,6 @@ def verify(store: str, recompute: int | None, seed: int, device: str, cache: str
             click.echo("no rows are computed again: the store is damaged")
     if not report.ok or (again is not None and not again.ok):
         raise click.exceptions.Exit(1)
-
-
-def _file(store: str, cache: str | None) -> Path:
-    """Return the file that a path or a name means, also of a store that cannot be opened."""
-    from featx.store import find_store, list_stores, open_store
-
-    if os.path.isfile(store):
-        return Path(store)
-    try:
-        return find_store(store, cache).path
-    except StoreError as error:
-        for path in list_stores(cache):  # the one it means is the one that cannot be opened in these very words
-            try:
-                open_store(path)
-            except StoreError as why:
-                if str(why) == str(error):
-                    return path
-        raise
 
 
 def _show(report: "VerifyReport") -> None:

@@ -8,7 +8,7 @@ from featx.errors import ParameterError, StoreError, did_you_mean
 from featx.spec import ExtractionSpec, digest_of
 from featx.store._reader import FeatureStore, open_store
 
-__all__ = ["cache_folder", "find_store", "list_stores", "store_path", "workspace_folder"]
+__all__ = ["cache_folder", "find_file", "find_store", "list_stores", "store_path", "workspace_folder"]
 
 _WORK = ".work"
 _NAME = re.compile(r"(?P<name>.+)\.(?P<backbone>[^.]+)\.(?P<key>[0-9a-f]{12})\.h5", re.DOTALL)
@@ -48,6 +48,41 @@ def list_stores(cache: str | os.PathLike[str] | None = None) -> list[Path]:
     return sorted(cache_folder(cache).glob("*.h5"))
 
 
+def find_file(store: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file that a path or a short name means, whether or not it can be opened.
+
+    Parameters
+    ----------
+    store : str or path
+        A file; or, in the cache, a file name, its part before the first dot, or the first digits of its key.
+    cache : path, optional
+        See :func:`cache_folder`.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    ParameterError
+        If several stores go by that name.
+    """
+    text = os.fspath(store)
+    if os.path.isfile(text):  # a folder is no store: it may well be the source, after which the store is called
+        return Path(text)
+    files = list_stores(cache)
+    found = [file for file in files if text in _names(file) or _starts_key(text, file)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ParameterError(
+            f"store {text!r} is the name of {len(found)} stores ({', '.join(file.name for file in found)}):"
+            " give a whole file name, or the digits before .h5"
+        )
+    hint = did_you_mean(text, sorted(set().union(*map(_names, files))))
+    raise StoreError(
+        f"store {text!r} is neither a file nor a store in {cache_folder(cache)}{hint}; `featx list` shows what is there"
+    )
+
+
 def find_store(
     store: str | os.PathLike[str] | FeatureStore, cache: str | os.PathLike[str] | None = None
 ) -> FeatureStore:
@@ -56,8 +91,7 @@ def find_store(
     Parameters
     ----------
     store : str, path or FeatureStore
-        A file; or, in the cache, a file name, its part before the first dot, or the first digits of its key.
-        A FeatureStore is returned as it is.
+        As :func:`find_file` takes it. A FeatureStore is returned as it is.
     cache : path, optional
         See :func:`cache_folder`.
 
@@ -68,24 +102,7 @@ def find_store(
     ParameterError
         If several stores go by that name.
     """
-    if isinstance(store, FeatureStore):
-        return store
-    text = os.fspath(store)
-    if os.path.isfile(text):  # a folder is no store: it may well be the source, after which the store is called
-        return open_store(Path(text))
-    files = list_stores(cache)
-    found = [file for file in files if text in _names(file) or _starts_key(text, file)]
-    if len(found) == 1:
-        return open_store(found[0])
-    if found:
-        raise ParameterError(
-            f"store {text!r} is the name of {len(found)} stores ({', '.join(file.name for file in found)}):"
-            " give a whole file name, or the digits before .h5"
-        )
-    hint = did_you_mean(text, sorted(set().union(*map(_names, files))))
-    raise StoreError(
-        f"store {text!r} is neither a file nor a store in {cache_folder(cache)}{hint}; `featx list` shows what is there"
-    )
+    return store if isinstance(store, FeatureStore) else open_store(find_file(store, cache))
 
 
 def _names(file: Path) -> set[str]:

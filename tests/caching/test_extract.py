@@ -338,3 +338,12 @@ def test_progress_counts_every_sample_once(photos, cache):
     seen = []
     extract(photos, BACKBONE, cache=cache, batch_size=7, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 24), (7, 24), (14, 24), (21, 24), (24, 24)]
+
+
+def test_a_disk_that_will_be_too_small_is_foreseen(photos, cache, monkeypatch):
+    monkeypatch.setattr("featx.store._files.free_space", lambda folder: 24 * 2 * 5 * 4 - 1)
+    forwards = TinyNet.forwards
+    with pytest.raises(StoreError, match="the disk is full: 960 bytes are needed and 959 are free"):
+        extract(photos, BACKBONE, cache=cache)
+    assert TinyNet.forwards <= forwards + 1  # the one that lists the nodes
+    assert not list(cache.glob("*.h5"))
