@@ -25,6 +25,8 @@ _BLOCK = 512
 class _Positioned(io.RawIOBase):
     """A file whose position is its own: threads and forked processes may share the descriptor."""
 
+    _fd = -1  # until it is open, and where it could not be opened
+
     def __init__(self, path: str) -> None:
         self._fd = os.open(encode_path(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         self._position = 0
@@ -64,7 +66,7 @@ class _Positioned(io.RawIOBase):
         return b"".join(pieces)
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._fd >= 0:
             os.close(self._fd)
         super().close()
 
@@ -97,6 +99,7 @@ class _ArchiveSource(Source):
         if self._stamp is None:
             self._stamp = file.stamp
         if file.stamp != self._stamp:
+            file.close()
             raise SampleError("its archive has changed since it was listed")
         return file
 
