@@ -11,6 +11,7 @@
     │   ├── WeightsError        weights do not fit the network
     │   │   └── WeightsUnavailableError   weights cannot be found or downloaded
     │   └── NodeError           no such layer, or a pooling that cannot be applied to it
+    ├── EngineError             an engine cannot run a backbone on this machine; another may
     ├── StoreError              a file is no feature store, is damaged, or is newer than this featx
     │   └── StoreLockedError    another process is writing the store
     ├── SpecMismatchError       features and head come from different extraction specs
@@ -25,6 +26,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "BackboneError",
+    "EngineError",
     "FeatxError",
     "HeadError",
     "MissingDependencyError",
@@ -76,6 +78,10 @@ class WeightsUnavailableError(WeightsError):
 
 class NodeError(BackboneError):
     """No such layer, or a pooling that cannot be applied to it."""
+
+
+class EngineError(FeatxError):
+    """An engine cannot run a backbone on this machine; another may."""
 
 
 class StoreError(FeatxError):

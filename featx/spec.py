@@ -7,7 +7,7 @@ hold them: a store says what it was made with, a head says what it was trained o
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from operator import index
 from typing import Any, Literal, get_args
@@ -32,6 +32,7 @@ SPEC_VERSION = 1
 
 Resize = Literal["crop", "squash", "pad"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Decode = Literal["exact", "fast", "gpu"]
 Pool = Literal["avg", "max", "gem", "cls", "flatten", "none"]
 Precision = Literal["fp32", "bf16", "fp16"]
 StoredDtype = Literal["float32", "float16"]
@@ -65,6 +66,20 @@ def _one_zero(value: Any) -> float:
     return float(value) + 0.0
 
 
+_ADDED_LATER = {"added later": True}
+"""Marks a field that specs did not always have: at its default it is left out of their JSON, so that the digests of
+those that were made without it stay what they are."""
+
+
+def _to_dict(value: "Preprocessing | ExtractionSpec") -> dict[str, Any]:
+    values = {}
+    for each in fields(value):
+        mine = getattr(value, each.name)
+        if each.metadata != _ADDED_LATER or mine != each.default:
+            values[each.name] = _to_dict(mine) if isinstance(mine, Preprocessing) else mine
+    return values
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
     """How a decoded RGB image becomes the tensor a network was trained on.
@@ -83,6 +98,10 @@ class Preprocessing:
         Pillow's filter of that name; all but ``nearest`` are antialiased.
     mean, std : tuple of float
         Per RGB channel, for values scaled to 0..1.
+    decode : {"exact", "fast", "gpu"}
+        ``fast``: a JPEG of far more pixels than the resizing aims at is decoded at 1/2, 1/4 or 1/8 of its size, in a
+        fraction of the time and to slightly other pixels. ``gpu``: plain JPEGs are decoded by the GPU that runs the
+        network, which has other pixels, too. ``exact``: they are decoded whole, like all other images.
     """
 
     crop_size: tuple[int, int] = (224, 224)
@@ -91,8 +110,10 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    decode: Decode = field(default="exact", metadata=_ADDED_LATER)
 
     def __post_init__(self) -> None:
+        _check_choice("decode", self.decode, get_args(Decode))
         _check_choice("resize", self.resize, get_args(Resize))
         _check_choice("interpolation", self.interpolation, get_args(Interpolation))
         for parameter in ("crop_size", "resize_size"):
@@ -117,6 +138,7 @@ class Preprocessing:
         resize: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        decode: str | None = None,
     ) -> "Preprocessing":
         """Return these settings with the given ones changed.
 
@@ -133,18 +155,26 @@ class Preprocessing:
                 max(1, self.resize_size[0] * height // self.crop_size[0]),
                 max(1, self.resize_size[1] * width // self.crop_size[1]),
             )
-        return Preprocessing(
+        given = {
+            "resize": resize,
+            "mean": None if mean is None else tuple(mean),
+            "std": None if std is None else tuple(std),
+            "decode": decode,
+        }
+        return replace(
+            self,
             crop_size=(height, width),
             resize_size=resize_size,
-            resize=self.resize if resize is None else resize,  # type: ignore[arg-type]  # checked in __post_init__
-            interpolation=self.interpolation,
-            mean=self.mean if mean is None else tuple(mean),  # type: ignore[arg-type]
-            std=self.std if std is None else tuple(std),  # type: ignore[arg-type]
+            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # checked
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON of a spec holds; fields that were added later are left out at their default."""
+        return _to_dict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Build from what :func:`dataclasses.asdict` and JSON leave (tuples as lists)."""
+        """Build from what :meth:`to_dict` and JSON leave (tuples as lists)."""
         fields_: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         return cls(**fields_)
 
@@ -204,11 +234,15 @@ class ExtractionSpec:
     @property
     def digest(self) -> str:
         """SHA-256 hex digest of the fields."""
-        return digest_of(asdict(self))
+        return digest_of(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as :meth:`to_json` writes them."""
+        return _to_dict(self)
 
     def to_json(self) -> str:
         """Return the fields as canonical JSON, the text that :attr:`digest` is taken of."""
-        return canonical_json(asdict(self))
+        return canonical_json(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> "ExtractionSpec":
@@ -223,10 +257,10 @@ class ExtractionSpec:
         """Return one line for each field in which `other` differs, with both values."""
         lines = []
         for owner, a, b in (("", self, other), ("preprocessing.", self.preprocessing, other.preprocessing)):
-            for field in fields(a):
-                mine, theirs = getattr(a, field.name), getattr(b, field.name)
-                if mine != theirs and field.name != "preprocessing":
-                    lines.append(f"{owner}{field.name}: {mine!r} against {theirs!r}")
+            for each in fields(a):
+                mine, theirs = getattr(a, each.name), getattr(b, each.name)
+                if mine != theirs and each.name != "preprocessing":
+                    lines.append(f"{owner}{each.name}: {mine!r} against {theirs!r}")
         return lines
 
 

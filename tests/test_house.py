@@ -16,7 +16,7 @@ ALLOWED = {
     "spec": {"errors"},
     "sources": {"errors", "_quiet"},
     "backbones": {"errors", "spec", "_quiet"},
-    "extraction": {"errors", "spec", "sources", "backbones"},
+    "extraction": {"errors", "spec", "sources", "backbones", "_quiet"},
     "store": {"errors", "spec"},
     "caching": {"errors", "spec", "sources", "backbones", "extraction", "store"},
     "heads": {"errors"},
@@ -142,6 +142,16 @@ def test_what_is_in_the_cache_is_found_without_torch(tmp_path):
     assert "torch" in loaded_by(COMMAND, *words)
     assert "torch" not in loaded_by(COMMAND, *words)
     (tmp_path / "photos" / "red" / "000.png").rename(tmp_path / "photos" / "red" / "new name.png")
+    assert "torch" not in loaded_by(COMMAND, *words)
+
+
+def test_a_network_that_was_exported_computes_without_torch(tmp_path):
+    from tests.tiny import picture, write_folder
+
+    photos = write_folder(tmp_path / "photos", per_class=2)
+    words = ["extract", photos, "--image-size", "32", "--cache", tmp_path / "c", "--engine", "onnxruntime"]
+    assert "torch" in loaded_by(COMMAND, *words)
+    picture(7).save(photos / "red" / "new.png")
     assert "torch" not in loaded_by(COMMAND, *words)
 
 

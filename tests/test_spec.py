@@ -25,6 +25,7 @@ preprocessings = st.builds(
     interpolation=st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]),
     mean=st.tuples(numbers, numbers, numbers),
     std=st.tuples(*[st.floats(1e-9, 1e6)] * 3),
+    decode=st.sampled_from(["exact", "fast"]),
 )
 specs = st.builds(
     ExtractionSpec,
@@ -52,6 +53,21 @@ def test_the_digest_is_pinned():
     assert SPEC.digest == "196aa466ab87428d9895eb57afc523d5816dd1abef9582d8520c758bf1d549d1"
 
 
+def test_fields_that_were_added_later_are_left_out_at_their_default():
+    fast = replace(SPEC, preprocessing=replace(SPEC.preprocessing, decode="fast"))
+    assert fast.to_json() == SPEC.to_json().replace('"interpolation"', '"decode":"fast","interpolation"')
+    assert fast.digest == "5f6cb2d8b7efb0358a757861fca98988d961e87bb4153d9a8e4162f60962977c"
+    assert ExtractionSpec.from_json(fast.to_json()).preprocessing.decode == "fast"
+    assert ExtractionSpec.from_json(SPEC.to_json()).preprocessing.decode == "exact"
+    assert ExtractionSpec.from_json(edited(preprocessing={**SPEC.preprocessing.to_dict(), "decode": "exact"})) == SPEC
+
+
+@given(preprocessings)
+def test_preprocessing_from_dict(preprocessing):
+    assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+    assert set(asdict(preprocessing)) - set(preprocessing.to_dict()) <= {"decode"}
+
+
 CHANGES = {
     "backbone": "timm:resnet50",
     "weights": "1" * 64,
@@ -68,6 +84,7 @@ CHANGES = {
     "preprocessing.interpolation": "bicubic",
     "preprocessing.mean": (0.485, 0.456, 0.4060000000000001),
     "preprocessing.std": (0.229, 0.224, 0.2250000000000001),
+    "preprocessing.decode": "fast",
 }
 
 
@@ -147,6 +164,7 @@ def edited(**values):
         edited(preprocessing={"crop_size": ["8", "8"]}),
         edited(preprocessing={"mean": [0, 0, None]}),
         edited(preprocessing={"resize": ["crop"]}),
+        edited(preprocessing={"decode": "half"}),
         edited(pool="median"),
         edited(views="3"),
         edited(views=0),
@@ -168,6 +186,7 @@ def test_what_is_no_spec(text):
     [
         ({"resize": "stretch"}, r"resize must be one of crop, squash, pad; got 'stretch'"),
         ({"interpolation": "cubic"}, r"interpolation must be one of .*bicubic.*; got 'cubic'"),
+        ({"decode": "half"}, r"decode must be one of exact, fast, gpu; got 'half'"),
         ({"crop_size": (224,)}, r"crop_size must be two lengths of at least 1 pixel; got \(224,\)"),
         ({"crop_size": (224.5, 224)}, r"crop_size must be two lengths"),
         ({"crop_size": 224}, r"crop_size must be two lengths"),
@@ -208,6 +227,13 @@ def test_what_is_no_preprocessing(values, message):
             {"crop_size": (50, 50), "resize_size": (55, 60)},
         ),
         ({"resize_size": (100, 100)}, {"image_size": 1}, {"crop_size": (1, 1), "resize_size": (1, 1)}),
+        ({}, {"decode": "fast"}, {"decode": "fast"}),
+        ({"decode": "fast"}, {"decode": "exact"}, {"decode": "exact"}),
+        (
+            {"decode": "fast", "interpolation": "bicubic", "mean": (0, 0, 0)},
+            {"image_size": 112},
+            {"crop_size": (112, 112), "resize_size": (128, 128)},
+        ),
         ({}, {"mean": [0, 0, 0], "std": [1, 1, 1]}, {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}),
     ],
 )

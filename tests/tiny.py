@@ -31,7 +31,8 @@ class TinyNet(nn.Module):
         self.fc = nn.Linear(16, 5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.any():  # zeros are what the layers are listed by
+        # Zeros are what the layers are listed by, and noise is what folded batch norms are checked with.
+        if x.any() and x.abs().max() < 2.7:  # what no pixel exceeds
             TinyNet.forwards += 1
             TinyNet.images += len(x)
         x = self.relu(self.norm(self.conv1(x)))

@@ -227,6 +227,8 @@ class _AllTaken(BaseException):
 class FeatureTap(nn.Module):
     """A network that returns the outputs of chosen nodes, and computes nothing after the last of them.
 
+    While ``torch.export`` captures it, the whole network runs: what is not needed falls out of the graph later.
+
     Parameters
     ----------
     network : torch.nn.Module
@@ -248,13 +250,14 @@ class FeatureTap(nn.Module):
         NodeError
             If a node is not reached, or its shape is not the one it was listed with.
         """
+        capturing = torch.compiler.is_exporting()
         wanted = {(node.module, node.call) for node in self.nodes}
         taken: dict[tuple[str, int], torch.Tensor | None] = {}
 
         def heard(name: str, module: nn.Module, call: int, value: Any) -> None:
             if (name, call) in wanted:
                 tensor = _first_tensor(value)
-                complete = len(taken) + 1 == len(wanted)
+                complete = not capturing and len(taken) + 1 == len(wanted)
                 # What is computed after this node could change its output in place (an in-place ReLU, say).
                 taken[name, call] = tensor if complete or tensor is None else tensor.clone()
                 if complete:
@@ -263,17 +266,20 @@ class FeatureTap(nn.Module):
         tapped = {node.module: self.network.get_submodule(node.module) for node in self.nodes}
         with contextlib.suppress(_AllTaken), _listening(tapped, heard):
             self.network(images)
-        return tuple(_channels_last(node, taken.get((node.module, node.call)), len(images)) for node in self.nodes)
+        # Asking for the number of images in a capture would make a constant of it.
+        n = None if capturing else len(images)
+        return tuple(_channels_last(node, taken.get((node.module, node.call)), n) for node in self.nodes)
 
 
-def _channels_last(node: Node, tensor: torch.Tensor | None, n: int) -> torch.Tensor:
-    """Return the output of `node` for `n` images with its channels last; raise NodeError if it is not that."""
+def _channels_last(node: Node, tensor: torch.Tensor | None, n: int | None) -> torch.Tensor:
+    """Return the output of `node` with its channels last; raise NodeError if it is not that, or not of `n` images."""
     if tensor is not None and node.channels_first and tensor.ndim == 4:
         tensor = tensor.permute(0, 2, 3, 1)
-    if tensor is None or tensor.shape != (n, *node.shape):
+    if tensor is None or tensor.shape[1:] != node.shape or n not in (None, tensor.shape[0]):
         given = "nothing" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+        count = "all" if n is None else n
         raise NodeError(
-            f"layer {node.name!r} gives {given} for {n} images and not {node.shape} for each, as it did when it was"
+            f"layer {node.name!r} gives {given} for {count} images and not {node.shape} for each, as it did when it was"
             " listed: choose a layer that is computed alike for all images"
         )
     return tensor

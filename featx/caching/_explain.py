@@ -77,7 +77,7 @@ def explain(
         Names of nodes; empty for the default layer.
     **settings
         Those of :func:`extract` that decide the numbers: `weights`, `preprocessing`, `pool`, `image_size`, `resize`,
-        `mean`, `std`, `dtype`, `device`, `precision`.
+        `mean`, `std`, `decode`, `dtype`, `device`, `precision`.
 
     Returns
     -------

@@ -3,15 +3,16 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from featx.caching._compute import Progress
 from featx.caching._known import Known, stores_of
 from featx.caching._network import Network
 from featx.caching._targets import Target, existing_store, listing_digest, path_of
-from featx.caching._work import Changes, Progress, fill_stores
+from featx.caching._work import Changes, fill_stores
 from featx.errors import ParameterError
-from featx.extraction import ENGINE_NAMES, default_batch_size, default_workers
+from featx.extraction import ENGINE_NAMES, default_workers
 from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
 from featx.store import FeatureStore, cache_folder, list_stores, open_store
@@ -35,12 +36,15 @@ class Extraction:
         What was found against the store as it was.
     seconds : float
         Wall time of the work; 0 for a hit.
+    stages : dict of str to float
+        Seconds of work in each stage (see :class:`featx.extraction.Timings`), of all layers together; empty for a hit.
     """
 
     store: FeatureStore
     hit: bool
     changes: Changes
     seconds: float
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 def extract(
@@ -55,6 +59,7 @@ def extract(
     resize: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    decode: str | None = None,
     dtype: str = "float32",
     engine: str = "auto",
     device: str = "auto",
@@ -87,20 +92,21 @@ def extract(
         How a map or a token sequence becomes a row. Given without a layer, it means the last map.
     preprocessing : Preprocessing, optional
         Instead of what the weights were trained with.
-    image_size, resize, mean, std : optional
-        Changes to the preprocessing.
+    image_size, resize, mean, std, decode : optional
+        Changes to the preprocessing, see :class:`featx.Preprocessing`.
     dtype : {"float32", "float16"}
         Type of the stored features.
-    engine : {"auto", "torch"}
-        What runs the network.
+    engine : {"auto", "torch", "compile", "onnxruntime"}
+        What runs the network; ``auto`` is the fastest on a processor, as a short trial says where there is work
+        enough, and torch on a GPU.
     device : {"auto", "cpu", "cuda", "cuda:N"}
         Where it runs.
     precision : {"auto", "fp32", "bf16", "fp16"}
         Its arithmetic; ``auto`` is bf16 on a GPU that has it, fp32 elsewhere.
     batch_size : int, optional
-        Images at a time; by default 32 on a CPU and 128 on a GPU.
+        Images at a time; by default few on a processor, and on a GPU as many as make it no faster.
     workers : int, optional
-        Decoding threads; by default one for each processor.
+        Threads that decode, and with ``onnxruntime`` compute; by default one for each processor.
     limit : int, optional
         Only that many samples, the first of the order.
     strict : bool
@@ -138,6 +144,7 @@ def extract(
         resize=resize,
         mean=mean,
         std=std,
+        decode=decode,
         dtype=dtype,
         engine=engine,
         device=device,
@@ -168,6 +175,7 @@ def extract_layers(
     resize: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    decode: str | None = None,
     dtype: str = "float32",
     engine: str = "auto",
     device: str = "auto",
@@ -193,7 +201,7 @@ def extract_layers(
         As :func:`extract` takes it.
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
-    weights, pool, preprocessing, image_size, resize, mean, std, dtype, engine, \
+    weights, pool, preprocessing, image_size, resize, mean, std, decode, dtype, engine, \
     device, precision, batch_size, workers, limit, strict, rehash, compress, name, cache, out, progress
         As :func:`extract` takes them; `out` only with a single layer.
 
@@ -217,6 +225,7 @@ def extract_layers(
         resize=resize,
         mean=mean,
         std=std,
+        decode=decode,
         dtype=dtype,
         device=device,
         precision=precision,
@@ -236,13 +245,13 @@ def extract_layers(
     made: dict[ExtractionSpec, Extraction] = {}
     if targets:
         began = time.monotonic()
-        changes = fill_stores(
+        changes, stages = fill_stores(
             opened,
             targets,
-            network.engine("torch" if engine == "auto" else engine, [target.wanted for target in targets]),
-            backbone=network.resolved.backbone,
+            network,
             listing=listing,
-            batch_size=batch_size or default_batch_size(network.resolved.device),
+            engine=None if engine == "auto" else engine,
+            batch_size=batch_size,
             workers=workers or default_workers(),
             strict=strict,
             rehash=rehash,
@@ -251,7 +260,7 @@ def extract_layers(
         )
         seconds = time.monotonic() - began
         for target, change in zip(targets, changes, strict=True):
-            made[target.wanted.spec] = Extraction(open_store(target.path), False, change, seconds)
+            made[target.wanted.spec] = Extraction(open_store(target.path), False, change, seconds, stages)
     return [
         made[wanted.spec]
         if wanted.spec in made

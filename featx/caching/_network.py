@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict
-
-import numpy as np
-import numpy.typing as npt
 
 from featx.caching._recall import Resolved, recall, remember, request_of
 from featx.caching._targets import Wanted
-from featx.extraction import Engine
+from featx.errors import EngineError
+from featx.extraction import Engine, Features, Image, OnnxEngine, Submit, graph_key
 from featx.spec import ExtractionSpec, Preprocessing
+from featx.store import GRAPHS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +35,7 @@ class NetworkSettings(TypedDict, total=False):
     resize: str | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    decode: str | None
     dtype: str
     device: str
     precision: str
@@ -53,6 +57,7 @@ class Network:
         resize: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        decode: str | None = None,
         dtype: str = "float32",
         device: str = "auto",
         precision: str = "auto",
@@ -62,6 +67,7 @@ class Network:
             "resize": resize,
             "mean": None if mean is None else tuple(mean),
             "std": None if std is None else tuple(std),
+            "decode": decode,
         }
         self._backbone = backbone
         self._weights = weights
@@ -72,7 +78,9 @@ class Network:
         self._precision = precision
         self._dtype = dtype
         self._changes = changes
+        self._cache = cache
         self._loaded: tuple[Backbone, dict[ExtractionSpec, Output]] | None = None
+        self._engine: _LazyEngine | None = None
         request = request_of(
             backbone,
             weights,
@@ -84,6 +92,7 @@ class Network:
             dtype=dtype,
             **changes,
         )
+        self._remembered = request is not None
         resolved = recall(cache, request)
         if resolved is None:
             resolved = self._resolve()
@@ -112,32 +121,90 @@ class Network:
             {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
         )
 
+    def on(self, device: str) -> "Network":
+        """Return this network for another process, on one of the devices that its own stands for."""
+        other = copy(self)
+        other.resolved = replace(self.resolved, device=device)
+        other._loaded = other._engine = None
+        return other
+
+    def memory_file(self, name: str) -> Path | None:
+        """Return a file in the cache folder for what is found out of this network; None for one that may change."""
+        return self._cache / name if self._remembered else None
+
     def engine(self, name: str, wanted: Sequence[Wanted]) -> Engine:
-        """Return what computes the given ones of the wanted features; it loads the network at its first batch."""
+        """Return what computes the given ones of the wanted features; it loads the network at its first batch.
 
-        def make() -> Engine:
-            from featx.extraction import ENGINES
+        Raises
+        ------
+        EngineError
+            If the engine does not run on the device.
+        """
+        if name == "onnxruntime" and self.resolved.device != "cpu":
+            raise EngineError(
+                f"engine onnxruntime runs on device cpu; got device {self.resolved.device!r}: use torch or compile"
+            )
+        specs = tuple(one.spec for one in wanted)
+        if self._engine is None or (self._engine.name, self._engine.specs) != (name, specs):
+            self._engine = _LazyEngine(name, self.resolved.device, specs, self._make_engine)
+        return self._engine
 
-            if self._loaded is None:
-                self._resolve()
-            assert self._loaded is not None
-            network, outputs = self._loaded
-            return ENGINES[name](network, [outputs[one.spec] for one in wanted], device=self.resolved.device)
+    def _make_engine(self, name: str, specs: Sequence[ExtractionSpec]) -> Engine:
+        if name == "onnxruntime":
+            return self._onnx_engine(specs)
+        from featx.extraction import load_engine
 
-        return _LazyEngine(name, self.resolved.device, make)
+        network, outputs = self._load(specs)
+        return load_engine(name, network, outputs, device=self.resolved.device)
+
+    def _onnx_engine(self, specs: Sequence[ExtractionSpec]) -> Engine:
+        """Return an engine on the exported graph, which is kept: the next time needs neither network nor torch."""
+        kept = self.memory_file(f"{GRAPHS}/{graph_key(specs)}.onnx")
+        if kept is not None and kept.exists():
+            with suppress(EngineError, OSError):  # damaged: it is made anew
+                engine = OnnxEngine(kept, specs)
+                kept.touch()  # `featx prune` goes by it
+                return engine
+        from featx.extraction import export_graph  # which takes torch
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.onnx" if kept is None else kept
+            path.parent.mkdir(parents=True, exist_ok=True)
+            export_graph(*self._load(specs), path)
+            return OnnxEngine(path, specs)
+
+    def _load(self, specs: Sequence[ExtractionSpec]) -> "tuple[Backbone, list[Output]]":
+        if self._loaded is None:
+            self._resolve()
+        assert self._loaded is not None
+        network, outputs = self._loaded
+        return network, [outputs[spec] for spec in specs]
 
 
 class _LazyEngine:
     """An engine that is made when it is first used."""
 
-    def __init__(self, name: str, device: str, make: Callable[[], Engine]) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        specs: tuple[ExtractionSpec, ...],
+        make: Callable[[str, Sequence[ExtractionSpec]], Engine],
+    ) -> None:
         self.name = name
         self.device = device
+        self.specs = specs
+        self.resizes = device != "cpu"
         self._make = make
         self._engine: Engine | None = None
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
-        """Run the engine."""
+    def load(self) -> None:
+        """Make the engine."""
         if self._engine is None:
-            self._engine = self._make()
-        return self._engine(pixels)
+            self._engine = self._make(self.name, self.specs)
+
+    def start(self, images: Sequence[Image], submit: Submit) -> Callable[[], Features]:
+        """Begin with a batch."""
+        self.load()
+        assert self._engine is not None
+        return self._engine.start(images, submit)

@@ -3,20 +3,19 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
+from featx.caching._choice import Choice, Trial, remembered_choice
 from featx.caching._known import Known
 from featx.caching._network import Network, NetworkSettings
 from featx.caching._targets import Target, existing_store, known_digests, path_of
 from featx.errors import ParameterError, SampleError
-from featx.extraction import default_batch_size, default_workers, preprocess
-from featx.sources import content_digest, decode_image, open_source
+from featx.extraction import default_batch_size, default_workers, load_pixels
+from featx.sources import content_digest, open_source
 from featx.spec import DEFAULT_BACKBONE
 from featx.store import cache_folder, free_space
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["ExtractionPlan", "plan"]
-
-_SECONDS = 8.0
-"""A try of the network ends after so long, however few images it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,9 @@ class ExtractionPlan:
     seconds : float
         Estimated wall time; reading and decoding share the processors with a network that runs on them, and go on
         beside one that runs on a GPU.
+    engine : str
+        What would run the network, as far as is known without exporting it: an engine that ``auto`` finds to be faster
+        makes the estimate too long.
     workers, batch_size : int
         Proposed.
     """
@@ -65,6 +64,7 @@ class ExtractionPlan:
     tried: int
     stages: dict[str, float]
     seconds: float
+    engine: str
     workers: int
     batch_size: int
 
@@ -89,8 +89,8 @@ def plan(
 ) -> ExtractionPlan:
     """Say what an extraction would cost, without doing it.
 
-    Up to `probe` images, evenly spread over those that are not known, are read and decoded one by one, and sent
-    through the network in batches of several sizes; nothing is kept.
+    Up to `probe` images, evenly spread over those that are not known, are read and decoded one by one, and the network
+    is run on made-up images of their size; nothing is kept.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def plan(
         How many images to try it with.
     **settings
         Those of :func:`extract` that decide the numbers: `weights`, `preprocessing`, `pool`, `image_size`, `resize`,
-        `mean`, `std`, `dtype`, `device`, `precision`.
+        `mean`, `std`, `decode`, `dtype`, `device`, `precision`.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def plan(
     row_bytes = sum(one.row_bytes for one in wanted)
 
     stages = {"read": 0.0, "decode": 0.0, "forward": 0.0, "write": 0.0}
-    pixels, reason = [], ""
+    tried, reason = 0, ""
     chosen = sorted({unknown[i * len(unknown) // probe] for i in range(probe)}) if unknown else []
     for index in chosen:
         try:
@@ -137,19 +137,22 @@ def plan(
                 data = opened.read(index)
             with _clock(stages, "decode"):
                 content_digest(data)
-                pixels.append(preprocess(decode_image(data), wanted[0].spec.preprocessing))
+                load_pixels(data, wanted[0].spec.preprocessing)
+            tried += 1
         except SampleError as error:
             reason = str(error)
-    if chosen and not pixels:
+    if chosen and not tried:
         raise SampleError(f"none of {len(chosen)} images could be used to try it ({reason}): look at the source")
-    stages = {stage: seconds / max(1, len(pixels)) for stage, seconds in stages.items()}
+    stages = {stage: seconds / max(1, tried) for stage, seconds in stages.items()}
     device = network.resolved.device
-    workers, batch_size = default_workers(), default_batch_size(device)
-    if pixels:
-        batch_size, stages["forward"] = _try_network(network.engine("torch", wanted), np.stack(pixels), batch_size)
-        stages["write"] = (
-            2 * _try_disk(folder, row_bytes * len(pixels)) / len(pixels)
-        )  # as a part, and in the finished store
+    workers = default_workers()
+    choice = remembered_choice(network, wanted, engine=None, batch_size=None, workers=workers)
+    if choice is None:
+        choice = Choice("torch", default_batch_size("torch", device))
+    if tried:
+        with Trial(network, wanted, workers) as trial:
+            stages["forward"] = 1 / trial.rate(choice)
+        stages["write"] = 2 * _try_disk(folder, row_bytes * tried) / tried  # as a part, and in the finished store
     loading = stages["read"] + stages["decode"]
     if device == "cpu":
         each = stages["forward"] + loading / workers + stages["write"]
@@ -162,32 +165,13 @@ def plan(
         bytes=row_bytes * len(opened),
         free_bytes=free_space(folder),
         needed_bytes=row_bytes * (len(opened) + len(unknown)),
-        tried=len(pixels),
+        tried=tried,
         stages=stages,
         seconds=each * len(unknown),
+        engine=choice.engine,
         workers=workers,
-        batch_size=batch_size,
+        batch_size=choice.batch_size,
     )
-
-
-def _try_network(engine: Callable[[Any], Any], pixels: Any, default: int) -> tuple[int, float]:
-    """Return the batch size with the least time for an image, and that time; the default one is tried first."""
-    engine(pixels[: min(len(pixels), default)])  # the first batch of all loads the network
-    best = default, float("inf")
-    began = time.perf_counter()
-    for size in (default, default // 2, default * 2, default // 4):
-        batch = pixels[:size]
-        if len(batch) < size and best[1] < float("inf"):
-            continue  # too few images to fill it
-        stages: dict[str, float] = {}
-        with _clock(stages, "forward"):
-            engine(batch)
-        each = stages["forward"] / len(batch)
-        if each < 0.97 * best[1]:
-            best = size, each
-        if time.perf_counter() - began > _SECONDS:
-            break
-    return best
 
 
 def _try_disk(folder: Path, count: int) -> float:

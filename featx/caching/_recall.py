@@ -5,11 +5,11 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featx.caching._memory import read_json, version_of, write_json
 from featx.caching._targets import Wanted
 from featx.spec import ExtractionSpec, Preprocessing, canonical_json, digest_of
 
@@ -40,13 +40,6 @@ class Resolved:
     backbone: Mapping[str, Any]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def request_of(
     backbone: object,
     weights: str | os.PathLike[str] | None,
@@ -69,12 +62,12 @@ def request_of(
             stamp = [os.path.realpath(weights), status.st_size, status.st_mtime_ns, status.st_ino]
     return {
         "version": _VERSION,
-        "packages": {package: _version(package) for package in _PACKAGES},
+        "packages": {package: version_of(package) for package in _PACKAGES},
         "machine": [platform.node(), os.path.exists("/dev/nvidiactl"), os.environ.get("CUDA_VISIBLE_DEVICES")],
         "backbone": backbone,
         "weights": None if weights is None else os.fspath(weights),
         "file": stamp,
-        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
         **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
     }
 
@@ -84,7 +77,7 @@ def recall(cache: Path, request: Mapping[str, Any] | None) -> Resolved | None:
     if request is None:
         return None
     try:
-        values = json.loads((cache / _FOLDER / f"{digest_of(request)}.json").read_bytes())
+        values = read_json(_path(cache, request))
         return Resolved(
             tuple(
                 Wanted(ExtractionSpec.from_json(canonical_json(spec)), tuple(shape), axes)
@@ -93,22 +86,20 @@ def recall(cache: Path, request: Mapping[str, Any] | None) -> Resolved | None:
             values["device"],
             values["backbone"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def remember(cache: Path, request: Mapping[str, Any] | None, resolved: Resolved) -> None:
-    """Write down what a request came to; where that cannot be done it is found out again the next time."""
-    if request is None:
-        return
-    values = {
-        "wanted": [[json.loads(w.spec.to_json()), list(w.shape), w.axes] for w in resolved.wanted],
-        "device": resolved.device,
-        "backbone": dict(resolved.backbone),
-    }
-    path = cache / _FOLDER / f"{digest_of(request)}.json"
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(canonical_json(values), encoding="ascii")
-        temporary.replace(path)
+    """Write down what a request came to."""
+    if request is not None:
+        values = {
+            "wanted": [[json.loads(w.spec.to_json()), list(w.shape), w.axes] for w in resolved.wanted],
+            "device": resolved.device,
+            "backbone": dict(resolved.backbone),
+        }
+        write_json(_path(cache, request), values)
+
+
+def _path(cache: Path, request: Mapping[str, Any]) -> Path:
+    return cache / _FOLDER / f"{digest_of(request)}.json"

@@ -180,7 +180,7 @@ def recompute(
     store = find_store(store)
     _require_network(store)
     source = _reopened(store)
-    from featx.extraction import TorchEngine, reload_backbone, resolve_device
+    from featx.extraction import load_engine, reload_backbone, resolve_device
 
     device = resolve_device(device)
     backbone, output = reload_backbone(store.spec, store.backbone)
@@ -189,7 +189,7 @@ def recompute(
             f"backbone {backbone.name} as it is loaded here differs from what made {store.path} in"
             f" {'; '.join(lines)} (stored against here): bring back what made it, or extract again"
         )
-    engine = TorchEngine(backbone, [output], device=device)
+    engine = load_engine("torch", backbone, [output], device=device)
     rows = np.sort(np.random.default_rng(seed).choice(len(store), min(n, len(store)), replace=False)).tolist()
     return _Comparison(store, source, engine).run(rows, workers=workers or default_workers())
 
@@ -268,7 +268,7 @@ class _Comparison:
             [(0, len(order))],
             self._engine,
             self._store.spec.preprocessing,
-            batch_size=default_batch_size(self._engine.device),
+            batch_size=default_batch_size(self._engine.name, self._engine.device),
             workers=workers,
         )
         waiting = Counter(digests[row] for row in there)

@@ -2,30 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from featx.caching._choice import Choice, choose
+from featx.caching._compute import Job, Progress, compute, missing
+from featx.caching._devices import compute_on, devices_of
 from featx.caching._known import gather
 from featx.caching._lock import locked
+from featx.caching._memory import version_of
+from featx.caching._network import Network
 from featx.caching._targets import Target, known_digests, sample_table
-from featx.errors import SampleError
-from featx.extraction import Batch, Engine, extract_batches
+from featx.extraction import Timings
 from featx.sources import Source
 from featx.spec import digest_of
 from featx.store import FeatureStore, Part, Workspace, require_space, workspace_folder, write_store
 
-__all__ = ["Changes", "Progress", "fill_stores"]
-
-Progress = Callable[[int, int], None]
-"""Called with the number of samples done and their total, after each batch."""
-
-_PART_BYTES = 64 * 2**20
-_PART_SECONDS = 30.0
+__all__ = ["Changes", "fill_stores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,185 +57,99 @@ class Changes:
 def fill_stores(
     source: Source,
     targets: Sequence[Target],
-    engine: Engine,
+    network: Network,
     *,
-    backbone: Mapping[str, Any],
     listing: str,
-    batch_size: int,
+    engine: str | None,
+    batch_size: int | None,
     workers: int,
     strict: bool,
     rehash: bool,
     progress: Progress | None,
     compress: bool,
-) -> list[Changes]:
-    """Compute what no store has and write the targets; return what was found against each as it was.
+) -> tuple[list[Changes], dict[str, float]]:
+    """Compute what no store has and write the targets.
+
+    Return what was found against each as it was, and the seconds that each stage took.
 
     The source's samples are worked on under a lock, in a folder beside the first of the targets.
     """
     began = time.monotonic()
+    timings = Timings()
+    wanted = [target.wanted for target in targets]
     digests: list[str | None] = [None] * len(source) if rehash else known_digests(source, targets)
     order = [
         i for i, digest in enumerate(digests) if digest is None or any(digest not in target.known for target in targets)
     ]
     folder = workspace_folder(targets[0].path)
-    manifest = {
-        "identity": source.identity,
-        "listing": listing,
-        "specs": [target.wanted.spec.digest for target in targets],
-        "order": digest_of(order),
-        "batch_size": batch_size,
-        "engine": engine.name,
-        "device": engine.device.partition(":")[0],
-    }
     with locked(folder.with_name(f"{folder.name}.lock")):
-        workspace = Workspace.open(folder, manifest)
-        done = sum(stop - start for start, stop in workspace.ranges())
-        require_space(folder, sum(target.wanted.row_bytes for target in targets) * (len(source) + len(order) - done))
-        computed = compute(
-            source,
-            order,
-            targets,
-            workspace,
-            engine,
-            batch_size=batch_size,
-            workers=workers,
-            strict=strict,
-            progress=progress,
-        )
+        manifest = {
+            "identity": source.identity,
+            "listing": listing,
+            "specs": [one.spec.digest for one in wanted],
+            "order": digest_of(order),
+            "device": network.resolved.device.partition(":")[0],
+        }
+        with timings.on("prepare"):
+            choice = _as_begun(Workspace.manifest_in(folder), manifest, engine=engine, batch_size=batch_size) or choose(
+                network, wanted, engine=engine, batch_size=batch_size, count=len(order), workers=workers
+            )
+        workspace = Workspace.open(folder, {**manifest, **asdict(choice)})
+        job = Job(source, order, targets, workspace, choice.batch_size, workers, strict)
+        ranges, there = missing(job)
+        done = len(order) - sum(stop - start for start, stop in ranges)
+        require_space(folder, sum(one.row_bytes for one in wanted) * (len(source) + len(order) - done))
+        report = _counter(done, len(order), progress)
+        devices = devices_of(network.resolved.device)
+        if len(devices) > 1 and ranges:
+            shared = replace(job, workers=max(1, workers // len(devices)))
+            computed = compute_on(
+                devices, shared, ranges, network, choice.engine, computed=there, timings=timings, report=report
+            )
+        else:
+            engine_ = network.engine(choice.engine, wanted)
+            computed = compute(job, ranges, engine_, computed=there, timings=timings, report=report)
         facts = {
             "source": {"name": source.name, "identity": source.identity, "listing": listing, "samples": len(source)},
-            "backbone": backbone,
+            "backbone": network.resolved.backbone,
             "creation": {
-                "featx": version("featx"),
-                "torch": version("torch"),
-                "engine": engine.name,
-                "device": engine.device,
-                "batch_size": batch_size,
+                **{package: version_of(package) for package in ("featx", "torch", "onnxruntime")},
+                **asdict(choice),
+                "device": network.resolved.device,
                 "workers": workers,
                 "computed": computed,
                 "seconds": round(time.monotonic() - began, 3),
+                "stages": {stage: round(seconds, 3) for stage, seconds in timings.seconds.items()},
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
             },
         }
-        changes = put_together(source, targets, order, digests, workspace, computed, facts, compress=compress)
-        workspace.remove()
-    return changes
+        with timings.on("write"):
+            changes = put_together(source, targets, order, digests, workspace, computed, facts, compress=compress)
+            workspace.remove()
+    return changes, timings.seconds
 
 
-def compute(
-    source: Source,
-    order: Sequence[int],
-    targets: Sequence[Target],
-    workspace: Workspace,
-    engine: Engine,
-    *,
-    batch_size: int,
-    workers: int,
-    strict: bool,
-    progress: Progress | None,
-) -> int:
-    """Fill the workspace with what it lacks of `order`; return the number of images sent through the network.
+def _counter(done: int, total: int, progress: Progress | None) -> Callable[[int], None]:
+    """Return what takes numbers of samples and reports how many are done."""
 
-    Whatever ends it early, what is done stays done.
-    """
-    verdicts: dict[str, str | None] = {}
-    gaps, done = [], 0
-    workspace.ranges()  # damaged parts are deleted, and made again
-    for part in workspace.parts():
-        if part.start > done:
-            gaps.append((done, part.start))
-        done = part.stop
-        verdicts.update(dict.fromkeys(part.digests[part.fresh].tolist()))
-    if done < len(order):
-        gaps.append((done, len(order)))
-    done = len(order) - sum(stop - start for start, stop in gaps)
-    computed = 0
-    report = progress or _say_nothing
-    report(done, len(order))
-    batches = extract_batches(
-        source,
-        order,
-        gaps,
-        engine,
-        targets[0].wanted.spec.preprocessing,
-        batch_size=batch_size,
-        workers=workers,
-        known=_InAll(targets),
-        verdicts=verdicts,
-    )
-    with closing(_PartWriter(workspace, targets)) as writer:
-        for batch in batches:
-            if strict and batch.failures:
-                row, reason = batch.failures[0]
-                key = source.samples[order[row]].key
-                raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
-            writer.add(batch)
-            done += batch.stop - batch.start
-            computed += int(batch.fresh.sum())
-            report(done, len(order))
-    return computed
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    report(0)
+    return report
 
 
-def _say_nothing(done: int, total: int) -> None:
-    """Stand in for the progress that nobody asked for."""
-
-
-class _InAll:
-    """The digests whose features all of the targets know."""
-
-    def __init__(self, targets: Sequence[Target]) -> None:
-        self._known = [target.known for target in targets]
-
-    def __contains__(self, digest: object) -> bool:
-        return all(digest in known for known in self._known)
-
-
-class _PartWriter:
-    """Gathers neighbouring batches until they are worth a file."""
-
-    def __init__(self, workspace: Workspace, targets: Sequence[Target]) -> None:
-        self._workspace = workspace
-        self._targets = targets
-        self._start_anew()
-
-    def _start_anew(self) -> None:
-        self._batches: list[Batch] = []
-        self._size = 0
-        self._since = time.monotonic()
-
-    def add(self, batch: Batch) -> None:
-        """Take a batch, and write those gathered so far if they are many, old, or no neighbours of it."""
-        if self._batches and self._batches[-1].stop != batch.start:
-            self.close()
-        self._batches.append(batch)
-        self._size += sum(array.nbytes for array in batch.features)
-        if self._size >= _PART_BYTES or time.monotonic() - self._since >= _PART_SECONDS:
-            self.close()
-
-    def close(self) -> None:
-        """Write what is gathered."""
-        batches = self._batches
-        self._start_anew()
-        if batches:
-            self._workspace.write(_part(batches, self._targets))
-
-
-def _part(batches: Sequence[Batch], targets: Sequence[Target]) -> Part:
-    """Join neighbouring batches."""
-    features = []
-    for i, target in enumerate(targets):
-        blocks = [batch.features[i] for batch in batches if batch.features]
-        empty = np.empty((0, *target.wanted.shape), dtype=target.wanted.spec.dtype)
-        features.append(np.concatenate([empty, *blocks]))
-    return Part(
-        start=batches[0].start,
-        stop=batches[-1].stop,
-        rows=np.concatenate([batch.rows for batch in batches]),
-        digests=np.array([digest for batch in batches for digest in batch.digests], dtype="U64"),
-        features=tuple(features),
-        failures=tuple(failure for batch in batches for failure in batch.failures),
-        fresh=np.concatenate([batch.fresh for batch in batches]),
-    )
+def _as_begun(
+    begun: Mapping[str, Any] | None, manifest: Mapping[str, Any], *, engine: str | None, batch_size: int | None
+) -> Choice | None:
+    """Return what computed the parts of work that was begun, unless that was other work or is not asked for."""
+    if begun is None or {**begun, **manifest} != begun:
+        return None
+    choice = Choice(begun["engine"], begun["batch_size"])
+    return choice if engine in (None, choice.engine) and batch_size in (None, choice.batch_size) else None
 
 
 def put_together(
@@ -321,6 +231,6 @@ def _changes(
         removed=len(before.keys() - now.keys() - failed),
         copied=len(others) - len(fresh.keys() & set(others.values())),
         computed=computed,
-        resumed=len(fresh) - computed,
+        resumed=max(0, len(fresh) - computed),  # several processes may meet one content at the same time
         failed=len(failed),
     )

@@ -107,7 +107,8 @@ def plan(source: str, backbone: str | None, as_json: bool, **options: Any) -> No
     if not found.tried:
         click.echo("nothing to compute")
         return
-    click.echo(f"about {_duration(found.seconds)}, with {found.workers} workers and batches of {found.batch_size}\n")
+    how = f"{found.workers} workers, engine {found.engine} and batches of {found.batch_size}"
+    click.echo(f"about {_duration(found.seconds)}, with {how}\n")
     total = sum(found.stages.values())
     print_table(
         ["stage", "ms an image", "share"],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["extract", "show_extraction"]
 
 _SHOWN = 10
+_ENGINES = ("auto", "torch", "compile", "onnxruntime")
+"""``auto`` and :data:`featx.extraction.ENGINE_NAMES`, which would take a quarter of a second to import."""
 
 
 def show_extraction(extraction: "Extraction") -> None:
@@ -37,6 +39,10 @@ def show_extraction(extraction: "Extraction") -> None:
         computed = extraction.changes.computed
         rate = f" ({computed / extraction.seconds:.1f} img/s)" if computed and extraction.seconds else ""
         click.echo(f"  {found}: computed {computed} in {extraction.seconds:.1f} s{rate}")
+        if computed:
+            how = "{engine} on {device}, batches of {batch_size}, {workers} threads".format_map(store.creation)
+            spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in extraction.stages.items())
+            click.echo(f"  {how}; seconds of work: {spent}")
     if store.failures:
         one = len(store.failures) == 1
         what = (
@@ -55,6 +61,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
         "hit": extraction.hit,
         **asdict(extraction.changes),
         "seconds": extraction.seconds,
+        "stages": extraction.stages,
         **extraction.store.summary(),
         "failures": [list(failure) for failure in extraction.store.failures],
     }
@@ -63,9 +70,9 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.command(short_help="Run a network over images and keep their features.")
 @click.argument("source")
 @network_options
-@click.option("--engine", type=click.Choice(["auto", "torch"]), default="auto", help="What runs the network.")
+@click.option("--engine", type=click.Choice(_ENGINES), default="auto", help="What runs the network.")
 @click.option("--batch-size", type=BatchSize(), default="auto", help="Images at a time.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Decoding threads.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads; onnxruntime computes in them too.")
 @click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
 @click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
 @click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")

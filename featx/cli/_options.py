@@ -5,7 +5,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from featx.spec import Pool, Resize, StoredDtype
+from featx.spec import Decode, Pool, Resize, StoredDtype
 
 __all__ = ["BatchSize", "Triple", "cache_option", "json_option", "network_options"]
 
@@ -36,6 +36,9 @@ def network_options(command: F) -> F:
             "--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels."
         ),
         click.option("--resize", type=click.Choice(get_args(Resize)), help="How an image gets that size."),
+        click.option(
+            "--decode", type=click.Choice(get_args(Decode)), help="fast: JPEGs of many pixels at a fraction of them."
+        ),
         click.option("--mean", type=Triple(), help="Per channel, for values 0..1."),
         click.option("--std", type=Triple(), help="Per channel, for values 0..1."),
         click.option(

@@ -11,28 +11,47 @@ from featx.extraction._loop import (
     ENGINE_NAMES,
     Batch,
     Engine,
+    Features,
+    Image,
+    Submit,
     default_batch_size,
     default_workers,
     extract_batches,
 )
-from featx.extraction._transform import preprocess
+from featx.extraction._onnx import OnnxEngine, graph_key
+from featx.extraction._timings import STAGES, Timings
+from featx.extraction._transform import enough_for, load_pixels, preprocess
 
 if TYPE_CHECKING:
-    from featx.extraction._engine import ENGINES, TorchEngine, resolve_device, resolve_precision
+    from featx.extraction._cuda import CudaEngine
+    from featx.extraction._engine import CompiledEngine, TorchEngine, load_engine, resolve_device, resolve_precision
+    from featx.extraction._export import export_graph
     from featx.extraction._outputs import Output, plan_outputs
     from featx.extraction._reload import reload_backbone
 
 __all__ = [
-    "ENGINES",
     "ENGINE_NAMES",
+    "STAGES",
     "Batch",
+    "CompiledEngine",
+    "CudaEngine",
     "Engine",
+    "Features",
+    "Image",
+    "OnnxEngine",
     "Output",
+    "Submit",
+    "Timings",
     "TorchEngine",
     "default_batch_size",
     "default_workers",
     "embed",
+    "enough_for",
+    "export_graph",
     "extract_batches",
+    "graph_key",
+    "load_engine",
+    "load_pixels",
     "plan_outputs",
     "preprocess",
     "reload_backbone",
@@ -41,7 +60,9 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
-    **dict.fromkeys(("ENGINES", "TorchEngine", "resolve_device", "resolve_precision"), "_engine"),
+    **dict.fromkeys(("CompiledEngine", "TorchEngine", "load_engine", "resolve_device", "resolve_precision"), "_engine"),
+    "CudaEngine": "_cuda",
+    "export_graph": "_export",
     **dict.fromkeys(("Output", "plan_outputs"), "_outputs"),
     "reload_backbone": "_reload",
 }

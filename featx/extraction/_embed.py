@@ -43,7 +43,7 @@ def embed(
     failures : tuple of (int, str)
         Index and reason of each of the others.
     """
-    batch_size = batch_size or default_batch_size(engine.device)
+    batch_size = batch_size or default_batch_size(engine.name, engine.device)
     batches = list(
         extract_batches(
             source,

@@ -1,41 +1,75 @@
 """The only loop that runs a network over samples."""
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import SampleError
-from featx.extraction._transform import preprocess
+from featx.errors import ParameterError, SampleError
+from featx.extraction._timings import Timings
+from featx.extraction._transform import enough_for, load_pixels, preprocess
 from featx.sources import Source, content_digest, decode_image
 from featx.spec import Preprocessing
 
-__all__ = ["ENGINE_NAMES", "Batch", "Engine", "default_batch_size", "default_workers", "extract_batches"]
+__all__ = [
+    "ENGINE_NAMES",
+    "Batch",
+    "Engine",
+    "Features",
+    "Image",
+    "Submit",
+    "default_batch_size",
+    "default_workers",
+    "extract_batches",
+]
 
 _AHEAD = 3
 """Batches that are being decoded while one is in the network."""
+
+_ON_THE_WAY = 3
+"""Batches that a GPU is given before the first of them must be finished."""
 
 _LONGEST = 64
 """A stretch with next to nothing to compute ends after so many batches' worth of samples."""
 
 
-ENGINE_NAMES = ("torch",)
+ENGINE_NAMES = ("torch", "compile", "onnxruntime")
+
+Image = npt.NDArray[np.uint8] | bytes
+"""Pixels of shape (height, width, 3), or a JPEG that the engine decodes."""
+
+Features = tuple[npt.NDArray[Any], ...]
+"""One array (n, ...) for each output of an engine."""
+
+Submit = Callable[..., Future[Any]]
+"""What hands a function and its arguments to a pool of threads."""
 
 
 class Engine(Protocol):
-    """Runs one backbone, cut at the wanted layers, on batches of pixels."""
+    """Runs one backbone, cut at the wanted layers, on batches of images."""
 
     name: str
     device: str
+    resizes: bool
+    """Whether it takes decoded images of any size, and brings them to the network's size itself."""
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
-        """Return one array (n, ...) per output for pixels of shape (n, height, width, 3)."""
+    def load(self) -> None:
+        """Be ready for a batch: what is slow the first time is done here."""
+
+    def start(self, images: Sequence[Image], submit: Submit) -> Callable[[], Features]:
+        """Begin with a batch and return what waits for its features.
+
+        An engine that computes on one core hands its work to `submit`, so that as many batches as the pool has
+        threads are computed at a time; any other computes at once, or has its device do so.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +98,48 @@ class Batch:
     rows: npt.NDArray[np.int64]
     digests: tuple[str, ...]
     fresh: npt.NDArray[np.bool_]
-    features: tuple[npt.NDArray[Any], ...]
+    features: Features
     failures: tuple[tuple[int, str], ...]
 
 
 def default_workers() -> int:
-    """Return the number of decoding threads for ``workers=None``: the processors this process may use."""
+    """Return the number of threads for ``workers=None``: the processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def default_batch_size(device: str) -> int:
-    """Return the batch size that ``auto`` means on a device."""
-    return 128 if device.startswith("cuda") else 32
+def default_batch_size(engine: str, device: str) -> int:
+    """Return the batch size that ``auto`` means where nothing was measured.
+
+    A processor is fastest with so few images that what lies between two layers stays in its caches.
+    """
+    if device != "cpu":
+        return 128
+    return 4 if engine == "onnxruntime" else 8
 
 
-Pixels = npt.NDArray[np.uint8]
-Loaded = tuple[str, Pixels | None] | SampleError
+Loaded = tuple[str, Image | None] | SampleError
 """Content digest and pixels of one sample (none where the digest is known), or why it cannot be used."""
+
+
+_SEEN = b""
+"""Stands for the pixels of an image that is in the network."""
+
+
+def _fault(image: Image) -> str:
+    """Return why the features of an image are not finite: an engine that cannot decode a file answers with NaN."""
+    try:
+        if isinstance(image, bytes) and image:
+            decode_image(image)
+    except SampleError as error:
+        return str(error)
+    return "its features are not finite"
 
 
 class _Stretch:
     """Neighbouring samples that become one batch, with what is known of each content so far.
 
-    `verdicts` says of each digest that went through the network None, or why its features cannot be used.
+    `verdicts` says of each digest that was sent through the network None, or why its features cannot be used.
     """
 
     def __init__(self, start: int, known: Container[str], verdicts: dict[str, str | None]) -> None:
@@ -97,7 +149,8 @@ class _Stretch:
         self._samples: list[tuple[int, str]] = []
         self._failures: list[tuple[int, str]] = []
         self._fresh: dict[str, int] = {}
-        self._pixels: list[Pixels] = []
+        self._images: list[Image] = []
+        self._wait: Callable[[], Features] | None = None
 
     def add(self, loaded: Loaded) -> None:
         """Take the next sample."""
@@ -108,25 +161,32 @@ class _Stretch:
             return
         digest, pixels = loaded
         self._samples.append((position, digest))
-        if digest not in self._known and digest not in self._verdicts and digest not in self._fresh:
-            assert pixels is not None  # only what is known or has a verdict is not decoded
+        if digest not in self._known and digest not in self._verdicts:
+            assert pixels is not None  # only what is known or was sent is not decoded
+            self._verdicts[digest] = None
             self._fresh[digest] = position
-            self._pixels.append(pixels)
+            self._images.append(pixels)
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return len(self._fresh)
 
-    def run(self, engine: Engine) -> Batch:
-        """Send the fresh samples through the network, and give each sample its verdict."""
-        features: tuple[npt.NDArray[Any], ...] = ()
-        if self._pixels:
-            features = engine(np.stack(self._pixels))
-            finite = np.ones(len(self._pixels), dtype=bool)
+    def start_engine(self, engine: Engine, submit: Submit) -> None:
+        """Send the fresh samples to the network."""
+        self._wait = engine.start(self._images, submit)
+        self._images = [image if isinstance(image, bytes) else _SEEN for image in self._images]
+
+    def finish(self) -> Batch:
+        """Wait for the features, and give each sample its verdict; earlier stretches must have finished."""
+        features: Features = ()
+        if self._wait is not None:
+            features = self._wait()
+            finite = np.ones(len(self), dtype=bool)
             for array in features:
                 finite &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
-            features = tuple(array[finite] for array in features)
-            for digest, good in zip(self._fresh, finite, strict=True):
-                self._verdicts[digest] = None if good else "its features are not finite"
+            if not finite.all():
+                features = tuple(array[finite] for array in features)
+                for digest, image, good in zip(self._fresh, self._images, finite, strict=True):
+                    self._verdicts[digest] = None if good else _fault(image)
         good_samples = []
         for position, digest in self._samples:
             reason = None if digest in self._known else self._verdicts[digest]
@@ -145,38 +205,6 @@ class _Stretch:
         )
 
 
-def _loaded(
-    source: Source,
-    order: Sequence[int],
-    preprocessing: Preprocessing,
-    is_known: Callable[[str], bool],
-    *,
-    ahead: int,
-    workers: int,
-) -> Generator[Loaded, None, None]:
-    """Yield the samples of `order` in their order; so many of the next are being read and decoded meanwhile."""
-
-    def load(index: int) -> Loaded:
-        try:
-            data = source.read(index)
-            digest = content_digest(data)
-            return digest, None if is_known(digest) else preprocess(decode_image(data), preprocessing)
-        except SampleError as error:
-            return error
-
-    pending: deque[Future[Loaded]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="featx-decode")
-    try:
-        for index in order:
-            pending.append(pool.submit(load, index))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def extract_batches(
     source: Source,
     order: Sequence[int],
@@ -188,6 +216,7 @@ def extract_batches(
     workers: int,
     known: Container[str] = frozenset(),
     verdicts: dict[str, str | None] | None = None,
+    timings: Timings | None = None,
 ) -> Iterator[Batch]:
     """Run the engine over samples, batch by batch; decoding goes on while the network computes.
 
@@ -207,34 +236,150 @@ def extract_batches(
     batch_size : int
         Samples that go through the network at a time.
     workers : int
-        Number of decoding threads.
+        Number of threads that read and decode, and run an engine that computes on one core.
     known : container of str
         Content digests whose features are not needed.
     verdicts : dict of str to (str or None), optional
         For each digest that was met by earlier batches of the same work None, or why it has no features; it is
         added to.
+    timings : Timings, optional
+        Told what each stage takes.
 
     Yields
     ------
     Batch
         In the order of the positions. A batch without a fresh sample has an empty tuple of features.
     """
+    if preprocessing.decode == "gpu" and not engine.resizes:
+        raise ParameterError(f"decode 'gpu' needs a GPU; got device {engine.device!r}: use another device, or exact")
+    timings = Timings() if timings is None else timings
     verdicts = {} if verdicts is None else verdicts
-    for start, stop in ranges:
-        stretch = _Stretch(start, known, verdicts)
-        loaded = _loaded(
+    with closing(_Pool(workers, timings)) as pool:
+        load = partial(
+            _load,
             source,
-            order[start:stop],
             preprocessing,
             lambda digest: digest in known or digest in verdicts,
-            ahead=_AHEAD * batch_size,
-            workers=workers,
+            timings,
+            resize=not engine.resizes,
         )
-        with closing(loaded):
-            for sample in loaded:
-                stretch.add(sample)
-                if len(stretch) == batch_size or stretch.stop - stretch.start == _LONGEST * batch_size:
-                    yield stretch.run(engine)
-                    stretch = _Stretch(stretch.stop, known, verdicts)
-        if stretch.stop > stretch.start:
-            yield stretch.run(engine)
+
+        def started() -> Iterator[_Stretch]:
+            """Yield stretches whose fresh samples have been sent to the network."""
+            for start, stop in ranges:
+                stretch = _Stretch(start, known, verdicts)
+                for loaded in pool.map(load, order[start:stop], ahead=_AHEAD * batch_size + 2 * workers):
+                    stretch.add(loaded)
+                    length = stretch.stop - stretch.start
+                    if len(stretch) == batch_size or length == _LONGEST * batch_size or stretch.stop == stop:
+                        if len(stretch):
+                            with timings.on("prepare"):
+                                engine.load()
+                            with pool.computing():
+                                stretch.start_engine(engine, pool.submit)
+                        yield stretch
+                        stretch = _Stretch(stretch.stop, known, verdicts)
+
+        # What is on its way to a GPU takes memory there; cores of a processor take a batch each, and one is ready.
+        yield from _finished(started(), pool, at_a_time=_ON_THE_WAY if engine.resizes else workers + 1)
+
+
+def _finished(stretches: Iterator[_Stretch], pool: "_Pool", *, at_a_time: int) -> Iterator[Batch]:
+    """Yield what comes of stretches, so many at a time; those before an error are yielded before it is raised."""
+    under_way: deque[_Stretch] = deque()
+
+    def finish() -> Batch:
+        with pool.computing():
+            return under_way.popleft().finish()
+
+    failed: Exception | None = None
+    while failed is None:
+        try:
+            under_way.append(next(stretches))
+        except StopIteration:
+            break
+        except Exception as error:
+            failed = error
+        if len(under_way) == at_a_time:
+            yield finish()
+    while under_way:
+        yield finish()
+    if failed is not None:
+        raise failed
+
+
+def _load(
+    source: Source,
+    preprocessing: Preprocessing,
+    is_known: Callable[[str], bool],
+    timings: Timings,
+    index: int,
+    *,
+    resize: bool,
+) -> Loaded:
+    """Read a sample and, unless its content is known, decode and transform it."""
+    try:
+        with timings.on("read"):
+            data = source.read(index)
+        with timings.on("decode"):
+            digest = content_digest(data)
+            if is_known(digest):
+                return digest, None
+            if not resize:
+                return digest, load_pixels(data, preprocessing, resize=False)
+            image = decode_image(data, enough=enough_for(preprocessing))
+        with timings.on("transform"):
+            return digest, preprocess(image, preprocessing)
+    except SampleError as error:
+        return error
+
+
+class _Pool:
+    """Threads that load samples and, for an engine that computes on one core, run it."""
+
+    def __init__(self, workers: int, timings: Timings) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="featx-worker")
+        self._workers = workers
+        self._timings = timings
+        self._began = time.perf_counter()
+        self._before = dict(timings.seconds)
+        self._blocked = 0.0
+        self._computes = False
+
+    def map(self, load: Callable[[int], Loaded], order: Iterable[int], *, ahead: int) -> Iterator[Loaded]:
+        """Yield what `load` makes of each index, in their order; so many of the next are being loaded meanwhile."""
+        pending: deque[Future[Loaded]] = deque()
+        for index in order:
+            pending.append(self._pool.submit(load, index))
+            if len(pending) > ahead:
+                yield self._result(pending.popleft())
+        while pending:
+            yield self._result(pending.popleft())
+
+    def _result(self, future: Future[Loaded]) -> Loaded:
+        began = time.perf_counter()
+        loaded = future.result()
+        self._blocked += time.perf_counter() - began
+        return loaded
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Have an engine's work done by the next thread that is free."""
+        self._computes = True
+
+        def run() -> Any:
+            with self._timings.on("forward"):
+                return function(*args)
+
+        return self._pool.submit(run)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Count a ``with`` block as the network's time, unless the threads count it."""
+        return nullcontext() if self._computes else self._timings.on("forward")
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what the threads have in hand."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        spent = {stage: seconds - self._before[stage] for stage, seconds in self._timings.seconds.items()}
+        worked = sum(spent[stage] for stage in ("read", "decode", "transform", "forward"))
+        wall = time.perf_counter() - self._began - spent["prepare"]
+        self._timings.add("waiting", max(0.0, wall - worked / self._workers) if self._computes else self._blocked)

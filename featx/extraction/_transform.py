@@ -1,14 +1,18 @@
 """From a decoded image to the uint8 pixels a network is shown."""
 
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from featx.sources import Enough, decode_image, decode_pixels, is_plain_jpeg
 from featx.spec import Preprocessing
 
-__all__ = ["preprocess"]
+__all__ = ["Cropped", "enough_for", "load_pixels", "preprocess"]
+
+Pixels = npt.NDArray[np.uint8]
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -26,6 +30,12 @@ chooses the order of its two passes by the image's shape, and takes fractions of
 
 _SUPPORT = 3
 """Pixels that the widest filter, Lanczos's, takes into account on each side, in units of the scale."""
+
+_LARGE = 3 * 2**22
+"""Bytes of decoded pixels above which an image is resized where it was decoded, even for an engine that resizes."""
+
+_MARGIN = 2
+"""How many times the resized size a JPEG must at least have that ``decode="fast"`` decodes at a fraction of its own."""
 
 
 def _resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
@@ -68,6 +78,27 @@ def _resize(image: Image.Image, size: tuple[int, int], preprocessing: Preprocess
     return part.resize((new_size[0], new_size[1]), resample, (box[0], box[1], box[2], box[3]))
 
 
+def _resized_crop(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
+    """Return the centred crop of an image resized to `size`, without computing all of what is cut off.
+
+    Pillow resizes in two passes with uint8 between, each line by itself: in the first, the rows that the crop does not
+    depend on can be left out, and in the second its columns are enough.
+    """
+    resample = _FILTERS[preprocessing.interpolation]
+    crop_height, crop_width = preprocessing.crop_size
+    left, top = _centre(size[0], crop_width), _centre(size[1], crop_height)
+    width, height = image.size
+    if resample == Image.Resampling.NEAREST or height - size[1] > max(0, 2 * (width - size[0])):
+        # one pass; or one of the images that Pillow from 13.0 on begins with the vertical pass
+        return image.resize(size, resample).crop((left, top, left + crop_width, top + crop_height))
+    scale = height / size[1]
+    margin = ceil(_SUPPORT * max(scale, 1)) + 1
+    low, high = max(0, floor(top * scale) - margin), min(height, ceil((top + crop_height) * scale) + margin)
+    rows = image.crop((0, low, width, high)).resize((size[0], high - low), resample)
+    columns = rows.crop((left, -low, left + crop_width, height - low))  # what is missing above and below does not count
+    return columns.resize((crop_width, size[1]), resample).crop((0, top, crop_width, top + crop_height))
+
+
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
     """Resize and crop as `preprocessing` says; scaling to 0..1, mean and std are left to the engine.
 
@@ -83,7 +114,10 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[
         The same pixels as torchvision's ``Resize`` and ``CenterCrop`` give for an image of Pillow's.
     """
     crop_height, crop_width = preprocessing.crop_size
-    image = _resize(image, _resized_size(image.width, image.height, preprocessing), preprocessing)
+    size = _resized_size(image.width, image.height, preprocessing)
+    if crop_width <= size[0] <= _LONG * crop_width and crop_height <= size[1] <= _LONG * crop_height:
+        return np.asarray(_resized_crop(image, size, preprocessing))
+    image = _resize(image, size, preprocessing)
     left, top = _centre(image.width, crop_width), _centre(image.height, crop_height)
     if crop_width <= image.width and crop_height <= image.height:
         return np.asarray(image.crop((left, top, left + crop_width, top + crop_height)))
@@ -91,3 +125,55 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[
     canvas = Image.new("RGB", (crop_width, crop_height), fill)
     canvas.paste(image, (-left, -top))
     return np.asarray(canvas)
+
+
+def enough_for(preprocessing: Preprocessing) -> Enough | None:
+    """Return what `preprocessing` has the decoding of a JPEG ask for (see :func:`decode_image`); None: the whole."""
+    if preprocessing.decode != "fast":
+        return None
+
+    def enough(whole: tuple[int, int], scaled: tuple[int, int]) -> bool:
+        width, height = size = _resized_size(*whole, preprocessing)
+        if scaled[0] < _MARGIN * width or scaled[1] < _MARGIN * height:
+            return False
+        return _resized_size(*scaled, preprocessing) == size  # rounding must not move the crop
+
+    return enough
+
+
+class Cropped(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Pixels of the crop's size among those of any size: they are not to be resized again."""
+
+
+def load_pixels(data: bytes | Pixels, preprocessing: Preprocessing, *, resize: bool = True) -> Pixels | bytes:
+    """Decode what :meth:`Source.read` gave as `preprocessing` says, then resize and crop it.
+
+    Parameters
+    ----------
+    data : bytes or ndarray of shape (height, width[, 1 or 3]) of uint8
+        An encoded image, or its pixels.
+    preprocessing : Preprocessing
+    resize : bool
+        False leaves that to an engine that does it itself, but for very large images, which would fill the memory
+        while they wait; and decoding too, where a GPU is to do it and the image is a JPEG that it can decode.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3) and dtype uint8, or bytes
+        Of the size of the crop or, without resizing, of any size (:class:`Cropped` if it is that of the crop), or the
+        data itself.
+
+    Raises
+    ------
+    SampleError
+        The data is no image, or cannot be decoded; the message is the reason, in one line.
+    """
+    enough = enough_for(preprocessing)
+    if resize:
+        return preprocess(decode_image(data, enough=enough), preprocessing)
+    if preprocessing.decode == "gpu" and isinstance(data, bytes) and is_plain_jpeg(data):
+        return data
+    pixels = decode_pixels(data, enough=enough)
+    if pixels.size <= _LARGE:
+        return pixels
+    return preprocess(Image.fromarray(pixels), preprocessing).view(Cropped)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.backbones import DEFAULT_BACKBONE, load_backbone
 from featx.errors import SampleError
-from featx.extraction import TorchEngine, embed, plan_outputs, resolve_device, resolve_precision
+from featx.extraction import embed, load_engine, plan_outputs, resolve_device, resolve_precision
 from featx.sources import Source, open_images
 
 __all__ = ["FeatureExtractor"]
@@ -76,7 +76,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             precision=resolve_precision(self.precision, device),
         )
         self._outputs = outputs
-        self._engine = TorchEngine(backbone, outputs, device=device)
+        self._engine = load_engine("torch", backbone, outputs, device=device)
         self.spec_ = outputs[0].spec
         self.n_features_out_ = outputs[0].shape[-1]
         return self

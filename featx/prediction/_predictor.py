@@ -90,7 +90,7 @@ class Predictor:
         return [self._load(spec, origin) for spec, origin in pairs]
 
     def _load(self, spec: ExtractionSpec, origin: dict[str, Any]) -> "tuple[Engine, Output]":
-        from featx.extraction import TorchEngine, reload_backbone, resolve_device
+        from featx.extraction import load_engine, reload_backbone, resolve_device
 
         if self._backbone is None and spec.backbone.startswith("imported:"):
             raise BackboneError(
@@ -105,7 +105,7 @@ class Predictor:
             )
         backbone, output = reload_backbone(spec, origin, backbone=self._backbone, weights=self._weights)
         require_same_spec(spec, output.spec, what=f"backbone {backbone.name} as it is loaded here")
-        return TorchEngine(backbone, [output], device=resolve_device(self._device)), output
+        return load_engine("torch", backbone, [output], device=resolve_device(self._device)), output
 
     def _scores(self, source: Source) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], dict[int, str], bool]:
         """Return scores (m, classes of the head), the samples they are of, and the reasons of the others."""

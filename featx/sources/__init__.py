@@ -3,7 +3,7 @@
 from featx.sources._archives import TarSource, ZipSource
 from featx.sources._arrays import ArraySource, NpzSource
 from featx.sources._base import ImageArray, LimitedSource, Sample, Source, class_order, content_digest
-from featx.sources._decode import FORMATS, decode_image
+from featx.sources._decode import FORMATS, Enough, decode_image, decode_pixels, is_plain_jpeg
 from featx.sources._files import FileSource, FolderSource
 from featx.sources._huggingface import HuggingFaceSource
 from featx.sources._layout import IMAGE_SUFFIXES, Place, arrange
@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "IMAGE_SUFFIXES",
     "ArraySource",
+    "Enough",
     "FileSource",
     "FolderSource",
     "HuggingFaceSource",
@@ -34,6 +35,8 @@ __all__ = [
     "class_order",
     "content_digest",
     "decode_image",
+    "decode_pixels",
+    "is_plain_jpeg",
     "open_images",
     "open_source",
 ]

@@ -1,20 +1,29 @@
 """From the bytes of an image file to the RGB picture a person sees."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, features
+from PIL.JpegImagePlugin import JpegImageFile
 
 from featx._quiet import quiet_pillow
 from featx.errors import SampleError
 from featx.sources._base import one_line
 
+try:
+    import simplejpeg
+except ImportError:  # a checkout that is not installed: Pillow decodes all, to the same pixels
+    simplejpeg = None
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
 """Pillow's names of the formats that are opened; those with a history of bombs and programs are not."""
+
+Enough = Callable[[tuple[int, int], tuple[int, int]], bool]
+"""Whether, of an image of the first width and height, one of the second is enough."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,10 +34,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPPING = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 258, 262
 
+_SAME_LIBRARY = bool(features.check_feature("libjpeg_turbo"))
+"""Whether Pillow decodes with libjpeg-turbo, as simplejpeg does; the other libjpeg has other pixels."""
 
-def decode_image(data: bytes | NDArray[np.uint8]) -> Image.Image:
+
+def decode_image(data: bytes | NDArray[np.uint8], *, enough: Enough | None = None) -> Image.Image:
     """Return what :meth:`Source.read` gave as an RGB image, as a person sees it.
 
     The EXIF orientation is applied, transparency is laid over white, the first frame stands for an
@@ -40,6 +53,9 @@ def decode_image(data: bytes | NDArray[np.uint8]) -> Image.Image:
     ----------
     data : bytes or ndarray of shape (height, width[, 1 or 3]) of uint8
         An encoded image in one of :data:`FORMATS`, or its pixels.
+    enough : callable, optional
+        Is given (width, height) of a JPEG as it is seen, and what they are at 1/8, 1/4 or 1/2 of the size: at the first
+        for which it returns True the JPEG is decoded, which is far less work. By default, it is wanted whole.
 
     Raises
     ------
@@ -48,27 +64,55 @@ def decode_image(data: bytes | NDArray[np.uint8]) -> Image.Image:
         pixels; the message is the reason, in one line.
     """
     if isinstance(data, np.ndarray):
-        return _from_array(data)
-    if not data:
-        raise SampleError("empty file")
+        return Image.fromarray(_rgb_array(data))
     with _reasons():
-        try:
-            image = Image.open(io.BytesIO(data), formats=_available())
-        except UnidentifiedImageError as error:
-            raise SampleError(f"not an image of a known format: starts with {data[:16]!r}") from error
-        _check_pixels(image.size)
-        image.load()
-        _check_pixels(image.size)
-        rgb = _upright(image, to_rgb(image))
-        rgb.info = {}  # nobody shall turn it a second time
-        return rgb
+        return _loaded(*_opened(data, enough))
+
+
+def decode_pixels(data: bytes | NDArray[np.uint8], *, enough: Enough | None = None) -> NDArray[np.uint8]:
+    """Return the pixels of the image that :func:`decode_image` makes of the same, as an array of its own.
+
+    Parameters
+    ----------
+    data, enough
+        As for :func:`decode_image`.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3) and dtype uint8
+        C-contiguous and writeable.
+
+    Raises
+    ------
+    SampleError
+        As :func:`decode_image`.
+    """
+    if isinstance(data, np.ndarray):
+        return _rgb_array(data)
+    with _reasons():
+        image, scale = _opened(data, enough)
+        pixels = _jpeg_pixels(data, image, scale)
+        return np.array(_loaded(image, scale)) if pixels is None else pixels
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Return whether other decoders than Pillow may be given a file: an upright JPEG, grey or in colour, not too large.
+
+    Only its header is read; what follows may be damaged.
+    """
+    try:
+        with _reasons():
+            image, _ = _opened(data, None)
+            return image.format == "JPEG" and image.mode in ("L", "RGB") and _turn(image) is None
+    except SampleError:
+        return False
 
 
 def as_seen(image: Image.Image) -> Image.Image:
     """Return an open Pillow image as :func:`decode_image` would return its file."""
     with _reasons():
         image.load()
-        return _upright(image, to_rgb(image))
+        return _upright(image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -87,24 +131,83 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_array(data: NDArray[Any]) -> Image.Image:
+def _rgb_array(data: NDArray[Any]) -> NDArray[np.uint8]:
     channels = data.shape[2:] or (1,)
     if data.dtype != np.uint8 or data.ndim not in (2, 3) or channels[0] not in (1, 3) or not data.size:
         raise SampleError(
             f"an image array must be uint8 of shape (height, width, 3); got {data.dtype} of shape {data.shape}"
         )
-    pixels = data.reshape(data.shape[:2]) if channels[0] == 1 else data
-    return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+    height, width = data.shape[:2]
+    return np.array(np.broadcast_to(data.reshape(height, width, -1), (height, width, 3)), order="C")
 
 
-def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
-    """Return `rgb` turned as the EXIF data of `image` says."""
+def _opened(data: bytes, enough: Enough | None) -> tuple[Image.Image, int]:
+    """Return an image of which only the header has been read, and by what to divide its size when it is decoded."""
+    if not data:
+        raise SampleError("empty file")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_available())
+    except UnidentifiedImageError as error:
+        raise SampleError(f"not an image of a known format: starts with {data[:16]!r}") from error
+    _check_pixels(image.size)
+    if enough is None or not isinstance(image, JpegImageFile):  # an MPO is one too
+        return image, 1
+    size = image.size if _turn(image) not in _SWAPPING else (image.height, image.width)
+    for scale in (8, 4, 2):
+        if min(size) >= scale and enough(size, _divided(size, scale)):
+            return image, scale
+    return image, 1
+
+
+def _divided(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    return -(-size[0] // scale), -(-size[1] // scale)
+
+
+def _loaded(image: Image.Image, scale: int = 1) -> Image.Image:
+    """Return an open image decoded, RGB and upright."""
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+    image.load()
+    _check_pixels(image.size)
+    rgb = _upright(image)
+    rgb.info = {}  # nobody shall turn it a second time
+    return rgb
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    rgb, turn = to_rgb(image), _turn(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _jpeg_pixels(data: bytes, image: Image.Image, scale: int) -> NDArray[np.uint8] | None:
+    """Return the pixels of an upright JPEG that Pillow would give, sooner; None for all on which Pillow has the word.
+
+    That is also where anything is amiss: simplejpeg refuses what libjpeg only warns of.
+    """
+    if (
+        simplejpeg is None
+        or not _SAME_LIBRARY
+        or not isinstance(image, JpegImageFile)
+        or image.mode not in ("L", "RGB")
+    ):
+        return None
+    if _turn(image) is not None:
+        return None
+    width, height = _divided(image.size, scale)
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    except (ValueError, RuntimeError):
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what the EXIF data of an open image says is to be done to see it upright."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # EXIF data that cannot be read says nothing; the pixels are good
-        orientation = None
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return rgb if turn is None else rgb.transpose(turn)
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _sixteen_bits(image: Image.Image) -> NDArray[np.float32]:

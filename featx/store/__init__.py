@@ -8,7 +8,7 @@ from featx.store._compressed import CompressedFeatures
 from featx.store._dataset import FeatureDataset
 from featx.store._export import EXPORT_SUFFIXES, ExportFormat, export_store
 from featx.store._files import free_space, require_space
-from featx.store._folder import cache_folder, find_file, find_store, list_stores, store_path, workspace_folder
+from featx.store._folder import GRAPHS, cache_folder, find_file, find_store, list_stores, store_path, workspace_folder
 from featx.store._format import FORMAT_NAME, FORMAT_VERSION
 from featx.store._import import IMPORTED, import_features
 from featx.store._merge import merge_stores
@@ -23,6 +23,7 @@ __all__ = [
     "EXPORT_SUFFIXES",
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "GRAPHS",
     "IMPORTED",
     "CompressedFeatures",
     "ExportFormat",

@@ -8,8 +8,9 @@ from featx.errors import ParameterError, StoreError, did_you_mean
 from featx.spec import ExtractionSpec, digest_of
 from featx.store._reader import FeatureStore, open_store
 
-__all__ = ["cache_folder", "find_file", "find_store", "list_stores", "store_path", "workspace_folder"]
+__all__ = ["GRAPHS", "cache_folder", "find_file", "find_store", "list_stores", "store_path", "workspace_folder"]
 
+GRAPHS = ".graphs"
 _WORK = ".work"
 _NAME = re.compile(r"(?P<name>.+)\.(?P<backbone>[^.]+)\.(?P<key>[0-9a-f]{12})\.h5", re.DOTALL)
 _MAX_BYTES = 80

@@ -115,6 +115,15 @@ class Workspace:
         self.digest = digest
         self._checked: dict[str, tuple[int, int]] = {}
 
+    @staticmethod
+    def manifest_in(folder: Path) -> dict[str, Any] | None:
+        """Return the manifest of the work that was begun in a folder; None if there is none, or it cannot be read."""
+        try:
+            manifest = json.loads((folder / names.MANIFEST_NAME).read_bytes())["manifest"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return manifest if isinstance(manifest, dict) else None
+
     @classmethod
     def open(cls, folder: Path, manifest: Mapping[str, Any]) -> "Workspace":
         """Return the workspace of a manifest, with the parts it has; parts of another manifest are discarded.

@@ -10,19 +10,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from featx.errors import ParameterError, StoreError
 from featx.store import _format as names
 from featx.store._files import _TEMPORARY, _is_alive, _short, fsync_folder
-from featx.store._folder import _NAME, cache_folder, workspace_folder
+from featx.store._folder import _NAME, GRAPHS, cache_folder, workspace_folder
 from featx.store._parts import Workspace
 from featx.store._reader import open_store
 
 __all__ = ["PruneItem", "plan_prune", "prune"]
 
 _PART = re.compile(names.PART_PATTERN)
+_GRAPH = re.compile(r"[0-9a-f]{64}\.onnx")
 _ON_DISK = ("file", "folder", "manifest", "npz", "tar", "zip")
 """Kinds of sources whose identity ends in a path."""
 
@@ -37,7 +39,7 @@ class PruneItem:
     Parameters
     ----------
     path : Path
-        A store, the folder of unfinished work, or a leftover file.
+        A store, the folder of unfinished work, an exported network, or a leftover file.
     bytes : int
         What its removal frees.
     reason : str
@@ -61,9 +63,8 @@ class _Found:
     bytes: int
     written: float
     stamp: tuple[int, int]
-    lock: Path
-    is_store: bool
-    """Or else a folder of unfinished work."""
+    lock: Path | None
+    kind: Literal["store", "work", "graph"]
 
     def item(self, reason: str) -> PruneItem:
         return PruneItem(self.path, self.bytes, reason, self.stamp, self.lock)
@@ -79,18 +80,18 @@ def plan_prune(
 ) -> list[PruneItem]:
     """Return what in the cache could go, and why; nothing is removed or changed.
 
-    Only what featx wrote is ever named: stores, and what is in ``.work``. What a running process holds is left
-    alone, and so are symbolic links.
+    Only what featx wrote is ever named: stores, what is in ``.work``, and exported networks. What a running process
+    holds is left alone, and so are symbolic links.
 
     Parameters
     ----------
     cache : path, optional
         See :func:`featx.store.cache_folder`.
     older_than : float, optional
-        Seconds: stores, and unfinished work, that were last written longer ago. (Reading does not count: times of
-        access are off on many file systems, and every ``featx list`` would renew them.)
+        Seconds: stores, and unfinished work, that were last written longer ago (reading does not count: times of
+        access are off on many file systems, and every ``featx list`` would renew them), and networks last used then.
     max_bytes : int, optional
-        Stores and unfinished work, the oldest first, until the rest has at most so many bytes.
+        All of these, the oldest first, until the rest has at most so many bytes.
     broken : bool
         Stores that cannot be read, and what dead processes left: unfinished work, temporary files and locks.
     orphaned : bool
@@ -115,9 +116,9 @@ def plan_prune(
     kept: list[_Found] = []
     total = 0
     now = time.time()
-    for found in [*_stores(folder), *_work(folder)]:
+    for found in [*_stores(folder), *_work(folder), *_graphs(folder)]:
         total += found.bytes
-        if _is_held(found.lock):
+        if found.lock is not None and _is_held(found.lock):
             continue
         reason = None
         if broken:
@@ -266,7 +267,7 @@ def _stores(cache: Path) -> Iterator[_Found]:
                 continue
         status = path.lstat()
         lock = workspace_folder(path).with_name(f"{path.stem}.lock")
-        yield _Found(path, status.st_size, status.st_mtime, _stamp(status), lock, is_store=True)
+        yield _Found(path, status.st_size, status.st_mtime, _stamp(status), lock, "store")
 
 
 def _work(cache: Path) -> Iterator[_Found]:
@@ -279,7 +280,15 @@ def _work(cache: Path) -> Iterator[_Found]:
         if files:
             size, written = sum(status.st_size for status in files), max(status.st_mtime for status in files)
             lock = path.with_name(f"{path.name}.lock")
-            yield _Found(path, size, written, _stamp(path.lstat()), lock, is_store=False)
+            yield _Found(path, size, written, _stamp(path.lstat()), lock, "work")
+
+
+def _graphs(cache: Path) -> Iterator[_Found]:
+    """Yield the exported networks, which cost seconds to make again; their time is that of their last use."""
+    for entry in _entries(cache / GRAPHS):
+        if _GRAPH.fullmatch(entry.name) is not None and entry.is_file(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
+            yield _Found(Path(entry.path), status.st_size, status.st_mtime, _stamp(status), None, "graph")
 
 
 def _is_of_work(file: os.DirEntry[str]) -> bool:
@@ -313,7 +322,9 @@ def _leftovers(cache: Path) -> Iterator[PruneItem]:
 
 def _fault(found: _Found) -> str | None:
     """Return what is wrong with a store as far as it is read without its features, or that it is unfinished work."""
-    if not found.is_store:
+    if found.kind == "graph":
+        return None
+    if found.kind == "work":
         return "unfinished work of a process that is gone; the same command would go on from it"
     try:
         store = open_store(found.path)
@@ -326,7 +337,7 @@ def _fault(found: _Found) -> str | None:
 def _orphan(found: _Found) -> str | None:
     """Return that a source is gone, if it is one on this disk and is gone."""
     try:
-        if found.is_store:
+        if found.kind == "store":
             identity = open_store(found.path).source.get("identity")
         else:
             manifest = json.loads((found.path / names.MANIFEST_NAME).read_bytes())

@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -262,7 +261,7 @@ class FeatureStore:
             "unlabelled": labels[0],
             "splits": self._split_counts(),
             "failures": self._layout.elements[names.FAILED_KEY].shape[0],
-            "spec": asdict(self.spec),
+            "spec": self.spec.to_dict(),
             "source": self.source,
             "backbone": self.backbone,
             "creation": self.creation,

@@ -14,7 +14,7 @@ def default_features(backbone, images=IMAGES, **options):
     """Return what featx stores for the images."""
     outputs = plan_outputs(backbone, **options)
     pixels = np.stack([preprocess(image, backbone.preprocessing) for image in images])
-    (features,) = TorchEngine(backbone, outputs, device="cpu")(pixels)
+    (features,) = TorchEngine(backbone, outputs)(pixels)
     return torch.from_numpy(features)
 
 

@@ -302,7 +302,7 @@ def test_arrays_are_extracted_as_files_are(photos, cache):
         ({"batch_size": 2.5}, "batch_size must be"),
         ({"workers": -1}, "workers must be"),
         ({"workers": True}, "workers must be"),
-        ({"engine": "tensorflow"}, "engine must be one of auto, torch"),
+        ({"engine": "tensorflow"}, "engine must be one of auto, torch, compile, onnxruntime"),
         ({"limit": 0}, "limit must be"),
         ({"device": "tpu"}, "device must be"),
         ({"precision": "int8"}, "precision must be"),

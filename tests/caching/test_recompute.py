@@ -162,10 +162,10 @@ def test_an_unchanged_image_that_gives_no_features_any_more_is_found(store, phot
     whole = _loop.decode_image
     content = (photos / store.keys[1]).read_bytes()
 
-    def failing(data):
+    def failing(data, **options):
         if data == content:
             raise SampleError("unknown to this Pillow")
-        return whole(data)
+        return whole(data, **options)
 
     monkeypatch.setattr(_loop, "decode_image", failing)
     report = recompute(store, 100)
@@ -184,7 +184,7 @@ def test_when_no_image_is_as_it_was_nothing_is_compared(store, photos):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr("featx.caching._recompute.default_batch_size", lambda device: 2)
+    monkeypatch.setattr("featx.caching._recompute.default_batch_size", lambda engine, device: 2)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.caching._known import Known, stores_of
+from featx.caching._recall import Resolved
 from featx.caching._targets import Target, Wanted, listing_digest
 from featx.caching._work import Changes, fill_stores
 from featx.errors import SampleError
+from featx.extraction import STAGES
 from featx.sources import Sample, Source, content_digest
 from featx.spec import ExtractionSpec, Preprocessing
 from featx.store import open_store
@@ -27,6 +29,28 @@ WANTED = [
     )
     for layer, shape in (("mean", (1,)), ("both", (2,)))
 ]
+
+
+class MeanNetwork:
+    """Stands in for the network; its engine gives the wanted ones of the mean colour and its double."""
+
+    resolved = Resolved(tuple(WANTED), "cpu", {})
+
+    def __init__(self):
+        self.sizes = []
+
+    def memory_file(self, name):
+        return None
+
+    def engine(self, name, wanted):
+        class Chosen(Mean):
+            def __call__(self, pixels):
+                features = super().__call__(pixels)
+                return tuple(features[WANTED.index(one)] for one in wanted)
+
+        engine = Chosen()
+        engine.sizes = self.sizes
+        return engine
 
 
 class Album(Source):
@@ -56,11 +80,7 @@ class Album(Source):
 
 
 def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options):
-    engine = Mean()
-    if len(wanted) == 1:
-        mean = engine
-        engine = lambda pixels: mean(pixels)[WANTED.index(wanted[0]) :][:1]  # noqa: E731
-        engine.name, engine.device, engine.sizes = "mean", "cpu", mean.sizes
+    network = MeanNetwork()
     targets = []
     for one in wanted:
         path = folder / f"{source.name}-{one.spec.layer}.h5"
@@ -68,7 +88,7 @@ def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options
         others = [other for other in sorted(folder.glob("*.h5")) if other != path]
         targets.append(Target(one, path, old, Known(([] if old is None else [old]) + stores_of(one.spec, others))))
     arguments = {
-        "backbone": {},
+        "engine": "torch",
         "listing": listing_digest(source),
         "batch_size": batch_size,
         "workers": 2,
@@ -77,8 +97,9 @@ def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options
         "compress": False,
         "progress": None,
     }
-    changes = fill_stores(source, targets, engine, **(arguments | options))
-    return [open_store(target.path) for target in targets], changes, sum(engine.sizes)
+    changes, stages = fill_stores(source, targets, network, **(arguments | options))
+    assert tuple(stages) == STAGES
+    return [open_store(target.path) for target in targets], changes, sum(network.sizes)
 
 
 def check(source, stores):

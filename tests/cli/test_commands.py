@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import featx as library
+from featx.cli import _extract
+from featx.extraction import ENGINE_NAMES, STAGES
 from tests.tiny import BACKBONE, TinyNet, write_folder
 
 
@@ -33,6 +35,9 @@ class TestExtract:
         assert lines[0].startswith("cache/photos.tiny_net.")
         assert lines[1] == "  36 rows of 5 float32 from layer output, 3 classes, test 18, train 18"
         assert re.fullmatch(r"  36 new: computed 36 in \d+\.\d s \(\d+\.\d img/s\)", lines[2])
+        stages = ", ".join(rf"{stage} \d+\.\d" for stage in STAGES)
+        assert re.fullmatch(rf"  torch on cpu, batches of 8, \d+ threads; seconds of work: {stages}", lines[3])
+        assert list(store.creation["stages"]) == sorted(STAGES)
         assert len(store) == 36
         before = TinyNet.forwards
         again = extract(featx).out.splitlines()
@@ -51,6 +56,9 @@ class TestExtract:
         assert len(lines) == 12
         assert lines[-1] == f"  ... `featx info {answer.out.splitlines()[0]}` lists all"
 
+    def test_the_engines_that_can_be_asked_for(self):
+        assert _extract._ENGINES[1:] == ENGINE_NAMES
+
     def test_as_json(self, featx, photos):
         (first,) = json.loads(extract(featx, "--json").out)
         store = library.open_store(first["path"])
@@ -58,6 +66,8 @@ class TestExtract:
         assert first["classes"] == {"blue": 12, "green": 12, "red": 12}
         assert first["key"] == store.spec.digest
         assert first["failures"] == []
+        assert set(first["stages"]) == set(STAGES)
+        assert first["stages"]["forward"] > 0
         (again,) = json.loads(extract(featx, "--json").out)
         assert again["hit"]
 

@@ -47,18 +47,51 @@ class Painted(Numbered):
 class Mean:
     """An engine whose features are the mean colour and its double; pictures of `nan` give NaN."""
 
-    name, device = "mean", "cpu"
+    name, device, resizes = "mean", "cpu", False
 
-    def __init__(self, nan=()):
+    def __init__(self, nan=(), *, slow=0.0):
         self.nan = set(nan)
+        self.slow = slow
+        self.loaded = False
         self.sizes: list[int] = []
+
+    def load(self):
+        self.loaded = True
+
+    def start(self, images, submit):
+        features = self(np.stack(images))
+        return lambda: features
 
     def __call__(self, pixels):
         self.sizes.append(len(pixels))
+        time.sleep(self.slow)
         mean = pixels.astype(np.float32).mean((1, 2, 3))
         bad = np.isin(mean, list(self.nan))
         return np.where(bad, np.nan, mean)[:, None], np.stack([mean, 2 * mean], 1)
 
 
+class PooledMean(Mean):
+    """The same, computed by the loop's threads; `meet` batches wait for each other in the network."""
+
+    def __init__(self, nan=(), *, slow=0.0, meet=1):
+        super().__init__(nan, slow=slow)
+        self.inside = self.most = 0
+        self.lock = threading.Lock()
+        self.barrier = threading.Barrier(meet)
+
+    def start(self, images, submit):
+        return submit(self._run, images).result
+
+    def _run(self, images):
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.barrier.wait(5)
+        features = self(np.stack(images))
+        with self.lock:
+            self.inside -= 1
+        return features
+
+
 def decoding_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("featx-decode")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("featx-worker")]

@@ -11,7 +11,7 @@ from tests.tiny import BACKBONE
 def engine_and_outputs(**options):
     backbone = load_backbone(BACKBONE)
     outputs = plan_outputs(backbone, **options)
-    return TorchEngine(backbone, outputs, device="cpu"), outputs
+    return TorchEngine(backbone, outputs), outputs
 
 
 def test_all_samples_in_order():

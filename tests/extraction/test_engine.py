@@ -1,4 +1,9 @@
-"""The engine: the arithmetic of ToTensor and Normalize, precisions, stored types, devices."""
+"""The engines that need torch: the arithmetic of ToTensor and Normalize, precisions, stored types, devices."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,9 +13,18 @@ from torch import nn
 from torchvision import transforms
 
 from featx.backbones import load_backbone
-from featx.errors import ParameterError
-from featx.extraction import ENGINES, TorchEngine, plan_outputs, resolve_device, resolve_precision
+from featx.errors import EngineError, ParameterError
+from featx.extraction import (
+    CompiledEngine,
+    CudaEngine,
+    TorchEngine,
+    load_engine,
+    plan_outputs,
+    resolve_device,
+    resolve_precision,
+)
 from featx.spec import Preprocessing
+from tests.extraction.networks import Peeks, Small, assert_same, pixels, plainly
 from tests.tiny import BACKBONE, TinyNet, tiny_net
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
@@ -18,7 +32,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uin
 
 def engine(backbone=None, **options):
     backbone = backbone or load_backbone(BACKBONE)
-    return TorchEngine(backbone, plan_outputs(backbone, **options), device="cpu")
+    return TorchEngine(backbone, plan_outputs(backbone, **options))
 
 
 def test_pixels_are_scaled_as_totensor_and_normalize_do():
@@ -141,6 +155,92 @@ def test_one_image_of_nan_does_not_reach_the_others():
     assert (got[[0, 1, 3]] == 1).all()
 
 
+def test_a_batch_of_images():
+    run = engine(layers=["relu", "fc"])
+    run.load()
+    with ThreadPoolExecutor(1) as pool:
+        wait = run.start(list(PIXELS[:5]), pool.submit)
+    for got, expected in zip(wait(), run(PIXELS[:5]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    before = torch._inductor.config.freezing, torch._inductor.config.compile_threads
+    backbone = load_backbone(Small())
+    digest = backbone.weights
+    outputs = [
+        *plan_outputs(backbone, layers=["relu"], pool="none"),
+        *plan_outputs(backbone, layers=["fc.input"], dtype="float16"),
+    ]
+    run = load_engine("compile", backbone, outputs, device="cpu")
+    assert (torch._inductor.config.freezing, torch._inductor.config.compile_threads) == before
+    assert load_backbone(backbone.network).weights == digest
+    return run
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 17])
+def test_compiled(compiled, n):
+    assert (compiled.name, compiled.device, compiled.resizes) == ("compile", "cpu", False)
+    compiled.load()
+    expected = plainly(Small(), pixels(n))
+    maps, vectors = compiled.start(list(pixels(n)), None)()
+    assert_same(maps, expected["relu"])
+    assert vectors.dtype == np.float16
+    assert_same(vectors.astype(np.float32), expected["fc.input"])
+    assert maps.flags.c_contiguous
+
+
+def test_a_gpu_has_an_engine_of_its_own():
+    backbone = load_backbone(Small())
+    for name in ("torch", "compile"):
+        engine = load_engine(name, backbone, plan_outputs(backbone), device="cuda:3")  # it goes there when it is loaded
+        assert (type(engine), engine.name, engine.device) == (CudaEngine, name, "cuda:3")
+    assert type(load_engine("torch", backbone, plan_outputs(backbone), device="cpu")) is TorchEngine
+
+
+def test_what_cannot_be_compiled(monkeypatch):
+    backbone = load_backbone(Peeks())
+    with pytest.raises(EngineError, match=r"^torch\.export cannot capture the network \(.*\): use engine torch$"):
+        CompiledEngine(backbone, plan_outputs(backbone))
+    backbone = load_backbone(Small())
+    with pytest.raises(EngineError, match="engine 'compile' computes in precision fp32; got precision 'bf16'"):
+        CompiledEngine(backbone, plan_outputs(backbone, precision="bf16"))
+
+    def broken(*arguments, **options):
+        raise RuntimeError("no such operator\nand a long tale")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(EngineError, match=r"cannot compile .*Small \(no such operator\): use engine torch$"):
+        CompiledEngine(backbone, plan_outputs(backbone))
+    monkeypatch.setattr(torch, "compile", lambda module, **_: lambda x: tuple(2 * rows for rows in module(x)))
+    with pytest.raises(EngineError, match=r"the compiled .*Small gives other features than torch"):
+        CompiledEngine(backbone, plan_outputs(backbone))
+
+
+def test_without_a_compiler(tmp_path):
+    script = """
+from featx.backbones import load_backbone
+from featx.extraction import CompiledEngine, plan_outputs
+from tests.extraction.networks import Small
+backbone = load_backbone(Small())
+try:
+    CompiledEngine(backbone, plan_outputs(backbone))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    environment = {key: value for key, value in os.environ.items() if key not in ("CC", "CXX")}
+    environment |= {"PATH": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (answer.stdout, answer.stderr) == (
+        "EngineError engine 'compile' needs a C++ compiler, and finds none: install g++ or clang, or use engine"
+        " onnxruntime or torch\n",
+        "",
+    )
+
+
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -166,4 +266,3 @@ def test_precisions(monkeypatch):
     for supported, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
         assert resolve_precision("auto", "cuda:0") == expected
-    assert ENGINES["torch"] is TorchEngine

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featx.extraction import default_batch_size, default_workers, extract_batches
+from featx.extraction import STAGES, Timings, default_batch_size, default_workers, extract_batches
 from featx.sources import content_digest
 from featx.spec import Preprocessing
-from tests.extraction.helpers import Mean, Numbered, Painted, decoding_threads
+from tests.extraction.helpers import Mean, Numbered, Painted, PooledMean, decoding_threads
 
 PREPROCESSING = Preprocessing(crop_size=(4, 4), resize_size=(4, 4), resize="squash")
 
@@ -162,18 +162,71 @@ def test_another_error_comes_through_promptly_and_leaves_no_thread():
     with pytest.raises(RuntimeError, match=r"^crash at 2$"):
         list(batches(source))
     assert time.monotonic() - start < 2
-    assert len(source.reads) < 50
+    assert len(source.reads) < 60
     assert decoding_threads() == []
 
 
-def test_an_error_of_the_engine_comes_through_and_leaves_no_thread():
-    class Broken(Mean):
+@pytest.mark.parametrize("base", [Mean, PooledMean])
+def test_an_error_of_the_engine_comes_through_promptly_and_leaves_no_thread(base):
+    class Broken(base):
         def __call__(self, pixels):
             raise ValueError("out of memory")
 
+    source = Numbered(10_000, slow=0.001)
     with pytest.raises(ValueError, match=r"^out of memory$"):
-        list(batches(Numbered(100), Broken()))
+        list(batches(source, Broken()))
+    assert len(source.reads) < 60
     assert decoding_threads() == []
+
+
+def test_an_engine_of_one_core_runs_as_many_batches_at_a_time_as_there_are_threads():
+    engine = PooledMean(meet=3)  # a batch ends when three are in the network
+    got = list(batches(Numbered(24), engine, batch_size=2, workers=3))
+    assert engine.most == 3
+    rows = np.concatenate([batch.features[0] for batch in got])
+    np.testing.assert_array_equal(rows[:, 0], np.arange(24))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    contents=st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    nan=st.sets(st.integers(0, 9), max_size=2),
+    batch_size=st.integers(1, 5),
+    workers=st.integers(1, 4),
+)
+def test_batches_in_flight_give_what_one_after_the_other_gives(contents, nan, batch_size, workers):
+    one = list(batches(Painted(contents), Mean(nan), batch_size=batch_size, workers=1))
+    many = list(batches(Painted(contents), PooledMean(nan), batch_size=batch_size, workers=workers))
+    assert len(one) == len(many)
+    for a, b in zip(one, many, strict=True):
+        assert (a.start, a.stop, a.digests, a.failures) == (b.start, b.stop, b.digests, b.failures)
+        for x, y in zip((a.rows, a.fresh, *a.features), (b.rows, b.fresh, *b.features), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_an_engine_is_made_ready_only_if_there_is_something_to_compute():
+    engine = Mean()
+    list(batches(Painted([1, 1]), engine, known={digest(1)}))
+    assert not engine.loaded
+    list(batches(Painted([1, 2]), engine, known={digest(1)}))
+    assert engine.loaded
+
+
+@pytest.mark.parametrize("engine", [Mean(slow=0.02), PooledMean(slow=0.02)], ids=["own cores", "pool"])
+def test_what_each_stage_took(engine):
+    timings = Timings()
+    list(batches(Numbered(8, slow=0.01), engine, batch_size=2, timings=timings))
+    assert tuple(timings.seconds) == STAGES
+    assert timings.seconds["read"] >= 8 * 0.01
+    assert timings.seconds["forward"] >= 4 * 0.02
+    assert all(timings.seconds[stage] > 0 for stage in ("decode", "transform"))
+    assert timings.seconds["write"] == 0
+
+
+def test_waiting_is_the_time_without_work():
+    timings = Timings()
+    list(batches(Numbered(6, slow=0.02), Mean(), batch_size=2, workers=1, timings=timings))
+    assert timings.seconds["waiting"] >= 0.5 * timings.seconds["read"]  # with one thread that reads, nearly all of it
 
 
 def test_closed_early():
@@ -185,7 +238,7 @@ def test_closed_early():
     assert decoding_threads() == []
     read = len(source.reads)
     time.sleep(0.05)
-    assert len(source.reads) == read < 30
+    assert len(source.reads) == read < 50
 
 
 def test_what_waits_is_bounded():
@@ -194,7 +247,7 @@ def test_what_waits_is_bounded():
     for number, _ in enumerate(batches(source, workers=4), start=1):
         time.sleep(0.002)  # time to run ahead, if it were let
         most = max(most, len(source.reads) - 4 * number)
-    assert 0 < most <= 3 * 4
+    assert 0 < most <= 3 * 4 + 2 * 4 + 5 * 4  # being loaded, and in the network
     assert sorted(source.reads) == list(range(240))
 
 
@@ -217,5 +270,6 @@ def test_defaults(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert default_workers() == 1
-    assert default_batch_size("cpu") == 32
-    assert default_batch_size("cuda:1") == 128
+    assert default_batch_size("torch", "cpu") == 8
+    assert default_batch_size("onnxruntime", "cpu") == 4
+    assert default_batch_size("torch", "cuda:1") == 128

@@ -51,7 +51,7 @@ def test_shapes_are_those_that_come(backbone, layer, pool, resolved, shape, axes
     outputs = plan_outputs(backbone, layers=[layer] if layer else [], pool=pool)
     assert (outputs[0].spec.pool, outputs[0].shape, outputs[0].axes) == (resolved, shape, axes)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    assert TorchEngine(backbone, outputs, device="cpu")(pixels)[0].shape == (2, *shape)
+    assert TorchEngine(backbone, outputs)(pixels)[0].shape == (2, *shape)
 
 
 def test_errors(backbone):

@@ -1,5 +1,6 @@
 """Preprocessing: the very pixels of torchvision's and timm's transforms, of images of every size."""
 
+import io
 import tracemalloc
 
 import numpy as np
@@ -11,7 +12,10 @@ from timm.data import create_transform
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from featx.extraction import preprocess
+from featx.extraction._transform import _resized_size, load_pixels
+from featx.sources import decode_image, decode_pixels
 from featx.spec import Preprocessing
+from tests.sources.helpers import encoded
 from tests.tiny import picture
 
 FILTERS = ["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
@@ -62,6 +66,32 @@ def test_equal_to_timms_transform(size, crop, square, crop_pct, mode, interpolat
     )
     got = preprocess(image, preprocessing)
     np.testing.assert_array_equal(got, transform(image).permute(1, 2, 0).numpy())
+
+
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(st.integers(1, 120), st.integers(1, 120)),
+    st.tuples(st.integers(0, 60), st.integers(0, 60)),
+    filters,
+    st.integers(0, 9),
+)
+@example((50, 300), (20, 60), (4, 40), "bicubic", 0)  # Pillow 13 begins with the vertical pass
+@example((300, 50), (60, 20), (40, 4), "bicubic", 0)
+@example((100, 200), (40, 90), (10, 10), "lanczos", 1)  # just not yet
+@example((100, 202), (40, 90), (10, 10), "lanczos", 1)  # already
+@settings(max_examples=500, deadline=None)
+def test_what_is_cut_off_is_not_missed(size, crop, more, interpolation, seed):
+    """Heights and widths scaled differently, up and down: the crop of Pillow's plain resize."""
+    width, height = crop[0] + more[0], crop[1] + more[1]
+    assume(width <= 16 * crop[0] and height <= 16 * crop[1])
+    image = picture(seed, size=size)
+    preprocessing = Preprocessing(
+        crop_size=crop[::-1], resize_size=(height, width), resize="squash", interpolation=interpolation
+    )
+    left, top = round(more[0] / 2), round(more[1] / 2)
+    whole = image.resize((width, height), Image.Resampling[interpolation.upper()])
+    expected = np.asarray(whole.crop((left, top, left + crop[0], top + crop[1])))
+    np.testing.assert_array_equal(preprocess(image, preprocessing), expected)
 
 
 def reference(image, preprocessing):
@@ -132,3 +162,66 @@ def test_the_image_is_left_as_it_is():
     got = preprocess(image, Preprocessing(crop_size=(40, 40), resize_size=(40, 40)))
     got.copy()[:] = 0
     assert image.tobytes() == before
+
+
+@pytest.mark.parametrize("decode", ["exact", "fast"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_load_pixels(decode, form):
+    preprocessing = Preprocessing(crop_size=(28, 28), resize_size=(32, 32), decode=decode)
+    data = encoded(picture(0, size=(300, 200)), form)
+    whole = np.asarray(Image.open(io.BytesIO(data)))
+    fast = form == "JPEG" and decode == "fast"
+    decoded = load_pixels(data, preprocessing, resize=False)
+    assert decoded.shape == ((100, 150, 3) if fast else (200, 300, 3))  # 1/4 would be 50 of at least 64 rows
+    np.testing.assert_array_equal(decoded, drafted(data, 2) if fast else whole)
+    resized = load_pixels(data, preprocessing)
+    np.testing.assert_array_equal(resized, preprocess(Image.fromarray(decoded), preprocessing))
+    assert resized.shape == (28, 28, 3)
+    assert np.abs(resized.astype(int) - preprocess(Image.fromarray(whole), preprocessing)).max() <= (12 if fast else 0)
+
+
+def drafted(data, scale):
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (image.width // scale, image.height // scale))
+    return np.asarray(image)
+
+
+@given(
+    st.tuples(st.integers(8, 400), st.integers(8, 400)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.sampled_from(["crop", "squash", "pad"]),
+    st.integers(1, 8),
+)
+@example((64, 48), (6, 6), "crop", 6)
+@settings(max_examples=300, deadline=None)
+def test_fast_decodes_at_twice_the_resized_size_or_more(size, aim, resize, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("L", size), "JPEG", exif=exif.tobytes())
+    preprocessing = Preprocessing(crop_size=aim, resize_size=aim, resize=resize, decode="fast")
+    width, height = size if orientation < 5 else size[::-1]
+    resized = _resized_size(width, height, preprocessing)
+    expected = next(
+        scaled
+        for scaled in [(-(-width // scale), -(-height // scale)) for scale in (8, 4, 2)] + [(width, height)]
+        if scaled == (width, height)
+        or (
+            min(side / other for side, other in zip(scaled, resized, strict=True)) >= 2
+            and _resized_size(*scaled, preprocessing) == resized
+        )
+    )
+    assert load_pixels(data, preprocessing, resize=False).shape == (*expected[::-1], 3)
+
+
+def test_fast_does_not_move_the_crop():
+    """500 x 376 and a quarter of it become 59 x 45; 500 x 375 becomes 60 x 45, and half of it would 59 x 45."""
+    preprocessing = Preprocessing(crop_size=(40, 40), resize_size=(45, 45), decode="fast")
+    for size, decoded in (((500, 376), (94, 125, 3)), ((500, 375), (375, 500, 3))):
+        assert load_pixels(encoded(Image.new("L", size), "JPEG"), preprocessing, resize=False).shape == decoded
+
+
+def test_load_pixels_of_arrays():
+    array = np.asarray(picture(0, size=(300, 200)))
+    preprocessing = Preprocessing(crop_size=(28, 28), resize_size=(32, 32), decode="fast")
+    np.testing.assert_array_equal(load_pixels(array, preprocessing, resize=False), decode_pixels(array))
+    np.testing.assert_array_equal(load_pixels(array, preprocessing), preprocess(decode_image(array), preprocessing))

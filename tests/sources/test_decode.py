@@ -74,6 +74,15 @@ def test_exif_orientation(form, orientation):
     assert not image.info  # nobody can turn it a second time
 
 
+def test_an_image_of_the_users_own_is_left_as_it_is():
+    from featx.sources._decode import as_seen
+
+    image = Image.new("RGB", (2, 2))
+    image.info["dpi"] = (72, 72)
+    as_seen(image)
+    assert image.info == {"dpi": (72, 72)}
+
+
 @pytest.mark.parametrize(
     "junk", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x01"]
 )

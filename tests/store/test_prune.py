@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featx.errors import ParameterError, StoreError
-from featx.store import Workspace, store_path, workspace_folder
+from featx.store import GRAPHS, Workspace, store_path, workspace_folder
 from featx.store._files import temporary_path
 from featx.store._prune import plan_prune, prune
 from tests.store.helpers import make_features, make_part, make_spec, save
@@ -275,6 +275,20 @@ def test_a_cache_that_is_a_link_is_still_the_cache(cache):
     (cache.parent / "link").symlink_to(cache)
     assert len(prune(plan_prune(cache.parent / "link", older_than=DAY))) == 2
     assert os.listdir(cache) == []
+
+
+def test_exported_networks_go_by_their_last_use(cache):
+    make_store(cache, "old", days=9)
+    graphs = cache / GRAPHS
+    graphs.mkdir()
+    for name, days in ((f"{1:064x}.onnx", 40), (f"{2:064x}.onnx", 1), ("mine.onnx", 40)):
+        (graphs / name).write_bytes(b"graph")
+        set_age(graphs / name, days)
+    assert names(plan_prune(cache, older_than=30 * DAY)) == {f"{1:064x}.onnx"}
+    assert names(plan_prune(cache, max_bytes=5)) == {f"{1:064x}.onnx", *(path.name for path in cache.glob("*.h5"))}
+    assert plan_prune(cache, broken=True, orphaned=False) == []
+    assert names(prune(plan_prune(cache, older_than=30 * DAY))) == {f"{1:064x}.onnx"}
+    assert {path.name for path in graphs.iterdir()} == {f"{2:064x}.onnx", "mine.onnx"}
 
 
 def test_files_of_others_stay(cache):

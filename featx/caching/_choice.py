@@ -1,0 +1,175 @@
+"""Which engine computes, and on how many images at a time: as asked for, as before, or as a short trial says."""
+
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from featx.caching._memory import read_json, version_of, write_json
+from featx.caching._network import Network
+from featx.caching._targets import Wanted
+from featx.errors import EngineError
+from featx.extraction import Engine, Image, default_batch_size
+from featx.spec import digest_of
+
+__all__ = ["Choice", "Trial", "choose", "remembered_choice"]
+
+_FOLDER = ".engines"
+_VERSION = 1
+
+_WORTH = 20.0
+"""Seconds of work from which on it pays to export a graph, which takes about ten, and to try larger batches."""
+
+_FEW = 16
+"""Batches for which not even a trial pays."""
+
+_DECODED = (375, 500, 3)
+"""Of the images that an engine which resizes is tried with."""
+
+_RISE = 1.05
+"""A larger batch is better if it computes so many times the images a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What computes.
+
+    Parameters
+    ----------
+    engine : str
+        One of :data:`featx.extraction.ENGINE_NAMES`.
+    batch_size : int
+        Images at a time.
+    """
+
+    engine: str
+    batch_size: int
+
+
+def choose(
+    network: Network,
+    wanted: Sequence[Wanted],
+    *,
+    engine: str | None,
+    batch_size: int | None,
+    count: int,
+    workers: int,
+) -> Choice:
+    """Return what is to compute `count` images; what a trial found is remembered for this machine and network.
+
+    On a processor ONNX Runtime is tried against torch, where there is work enough for that to pay. On a GPU the batch
+    grows until the images per second grow no more.
+
+    Parameters
+    ----------
+    network : Network
+    wanted : sequence of Wanted
+        What it is to compute.
+    engine : str, optional
+        None for the faster one.
+    batch_size : int, optional
+        None for the fastest one.
+    count : int
+        Images that are to be computed.
+    workers : int
+        Threads of the loop.
+    """
+    device = network.resolved.device
+    first = Choice(engine or "torch", batch_size or default_batch_size(engine or "torch", device))
+    onnx_can = device == "cpu" and engine is None and wanted[0].spec.precision == "fp32"
+    may_grow = device != "cpu" and batch_size is None
+    if not (onnx_can or may_grow):
+        return first
+    found = remembered_choice(network, wanted, engine=engine, batch_size=batch_size, workers=workers)
+    if found is not None:
+        return found
+    if count <= _FEW * first.batch_size:
+        return first
+    with Trial(network, wanted, workers) as trial:
+        rate = trial.rate(first)
+        if count / rate < _WORTH:
+            return first
+        choice = _faster(trial, first, rate, batch_size) if onnx_can else _larger(trial, first, rate, count)
+    path = _path(network, wanted, engine, batch_size, workers)
+    if path is not None:
+        write_json(path, asdict(choice))
+    return choice
+
+
+def remembered_choice(
+    network: Network, wanted: Sequence[Wanted], *, engine: str | None, batch_size: int | None, workers: int
+) -> Choice | None:
+    """Return what an earlier trial of the same came to on this machine; None if there was none."""
+    path = _path(network, wanted, engine, batch_size, workers)
+    values = None if path is None else read_json(path)
+    try:
+        return None if values is None else Choice(str(values["engine"]), int(values["batch_size"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _faster(trial: "Trial", first: Choice, rate: float, batch_size: int | None) -> Choice:
+    """Return the faster of the torch engine, whose images per second are known, and ONNX Runtime."""
+    other = Choice("onnxruntime", batch_size or default_batch_size("onnxruntime", "cpu"))
+    try:
+        return other if trial.rate(other) > rate else first
+    except EngineError:  # it does not take this network
+        return first
+
+
+def _larger(trial: "Trial", first: Choice, rate: float, count: int) -> Choice:
+    """Return the choice with the batch doubled as long as that computes more images a second."""
+    best = first
+    while best.batch_size < count:
+        larger = Choice(best.engine, 2 * best.batch_size)
+        reached = trial.rate(larger)
+        if reached < _RISE * rate:
+            break
+        best, rate = larger, reached
+    return best
+
+
+def _path(
+    network: Network, wanted: Sequence[Wanted], engine: str | None, batch_size: int | None, workers: int
+) -> Path | None:
+    """Return where the choice for this machine and network is remembered; None if it must not be."""
+    key = {
+        "version": _VERSION,
+        "packages": {package: version_of(package) for package in ("featx", "torch", "onnxruntime")},
+        "machine": [platform.node(), network.resolved.device, workers],
+        "specs": [one.spec.digest for one in wanted],
+        "engine": engine,
+        "batch_size": batch_size,
+    }
+    return network.memory_file(f"{_FOLDER}/{digest_of(key)}.json")
+
+
+class Trial(ExitStack):
+    """Runs engines on made-up images, as the loop would; used as a context manager."""
+
+    def __init__(self, network: Network, wanted: Sequence[Wanted], workers: int) -> None:
+        super().__init__()
+        self._network = network
+        self._wanted = wanted
+        self._workers = workers
+        self._pool = self.enter_context(ThreadPoolExecutor(workers))
+
+    def rate(self, choice: Choice) -> float:
+        """Return the images per second of two batches, on each core where the engine computes on one."""
+        engine = self._network.engine(choice.engine, self._wanted)
+        shape = _DECODED if engine.resizes else (*self._wanted[0].spec.preprocessing.crop_size, 3)
+        pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        batches = 2 * (self._workers if choice.engine == "onnxruntime" else 1)
+        self._run(engine, [pixels] * choice.batch_size, batches // 2)  # the first batch loads, and is slower
+        began = time.perf_counter()
+        self._run(engine, [pixels] * choice.batch_size, batches)
+        return batches * choice.batch_size / (time.perf_counter() - began)
+
+    def _run(self, engine: Engine, images: Sequence[Image], batches: int) -> None:
+        for wait in [engine.start(images, self._pool.submit) for _ in range(batches)]:
+            wait()

@@ -1,0 +1,191 @@
+"""Computing what is missing of a work: batch by batch into parts, on one device or on several."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.caching._targets import Target
+from featx.errors import SampleError
+from featx.extraction import Batch, Engine, Timings, extract_batches
+from featx.sources import Source
+from featx.store import Part, Workspace
+
+__all__ = ["Job", "Progress", "compute", "missing"]
+
+Progress = Callable[[int, int], None]
+"""Called with the number of samples done and their total, after each batch."""
+
+Ranges = list[tuple[int, int]]
+
+_PART_BYTES = 64 * 2**20
+_PART_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be computed, and how.
+
+    Parameters
+    ----------
+    source : Source
+    order : sequence of int
+        Indices of the samples whose features are not known.
+    targets : sequence of Target
+        What is to come of each.
+    workspace : Workspace
+        Where the parts go.
+    batch_size, workers : int
+        See :func:`featx.extraction.extract_batches`.
+    strict : bool
+        Whether a bad sample ends the work.
+    """
+
+    source: Source
+    order: Sequence[int]
+    targets: Sequence[Target]
+    workspace: Workspace
+    batch_size: int
+    workers: int
+    strict: bool
+
+
+def missing(job: Job) -> tuple[Ranges, set[str]]:
+    """Return the stretches of the order that no part covers, and the digests of what the parts have."""
+    gaps: Ranges = []
+    done, computed = 0, set()
+    job.workspace.ranges()  # damaged parts are deleted, and made again
+    for part in job.workspace.parts():
+        if part.start > done:
+            gaps.append((done, part.start))
+        done = part.stop
+        computed.update(part.digests[part.fresh].tolist())
+    if done < len(job.order):
+        gaps.append((done, len(job.order)))
+    return gaps, computed
+
+
+def compute(
+    job: Job, ranges: Ranges, engine: Engine, *, computed: set[str], timings: Timings, report: Callable[[int], None]
+) -> int:
+    """Compute stretches of a job's order; return the number of images sent through the network.
+
+    Whatever ends it early, what is done stays done.
+
+    Parameters
+    ----------
+    job : Job
+    ranges : list of (int, int)
+        From :func:`missing`.
+    engine : Engine
+    computed : set of str
+        Digests of what the parts have.
+    timings : Timings
+    report : callable
+        Told the number of samples of each batch.
+    """
+    count = 0
+    batches = extract_batches(
+        job.source,
+        job.order,
+        ranges,
+        engine,
+        job.targets[0].wanted.spec.preprocessing,
+        batch_size=job.batch_size,
+        workers=job.workers,
+        known=_InAll(job.targets),
+        verdicts=dict.fromkeys(computed),
+        timings=timings,
+    )
+    with closing(_PartWriter(job.workspace, job.targets, timings)) as writer:
+        for batch in batches:
+            if job.strict and batch.failures:
+                row, reason = batch.failures[0]
+                key = job.source.samples[job.order[row]].key
+                raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
+            writer.add(batch)
+            count += int(batch.fresh.sum())
+            report(batch.stop - batch.start)
+    return count
+
+
+class _InAll:
+    """The digests whose features all of the targets know."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._known = [target.known for target in targets]
+
+    def __contains__(self, digest: object) -> bool:
+        return all(digest in known for known in self._known)
+
+
+class _PartWriter:
+    """Gathers neighbouring batches until they are worth a file, and writes that while the next are computed."""
+
+    def __init__(self, workspace: Workspace, targets: Sequence[Target], timings: Timings) -> None:
+        self._workspace = workspace
+        self._targets = targets
+        self._timings = timings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="featx-writer")
+        self._writing: Future[None] | None = None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._batches: list[Batch] = []
+        self._size = 0
+        self._since = time.monotonic()
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch, and write those gathered so far if they are many, old, or no neighbours of it."""
+        if self._batches and self._batches[-1].stop != batch.start:
+            self._flush()
+        self._batches.append(batch)
+        self._size += sum(array.nbytes for array in batch.features)
+        if self._size >= _PART_BYTES or time.monotonic() - self._since >= _PART_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Begin to write what is gathered, once the part before it is written."""
+        batches = self._batches
+        self._start_anew()
+        self._wait()
+        if batches:
+            self._writing = self._thread.submit(self._write, batches)
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        with self._timings.on("write"):
+            self._workspace.write(_part(batches, self._targets))
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Write what is gathered, and wait until it is there."""
+        try:
+            self._flush()
+            self._wait()
+        finally:
+            self._thread.shutdown()
+
+
+def _part(batches: Sequence[Batch], targets: Sequence[Target]) -> Part:
+    """Join neighbouring batches."""
+    features = []
+    for i, target in enumerate(targets):
+        blocks = [batch.features[i] for batch in batches if batch.features]
+        empty = np.empty((0, *target.wanted.shape), dtype=target.wanted.spec.dtype)
+        features.append(np.concatenate([empty, *blocks]))
+    return Part(
+        start=batches[0].start,
+        stop=batches[-1].stop,
+        rows=np.concatenate([batch.rows for batch in batches]),
+        digests=np.array([digest for batch in batches for digest in batch.digests], dtype="U64"),
+        features=tuple(features),
+        failures=tuple(failure for batch in batches for failure in batch.failures),
+        fresh=np.concatenate([batch.fresh for batch in batches]),
+    )
