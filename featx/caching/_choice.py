@@ -22,8 +22,12 @@ __all__ = ["Choice", "Trial", "choose", "remembered_choice"]
 _FOLDER = ".engines"
 _VERSION = 1
 
-_WORTH = 20.0
-"""Seconds of work from which on it pays to export a graph, which takes about ten, and to try larger batches."""
+_WORTH = 5.0
+"""Seconds of work from which on it pays to export a graph, which takes about ten and is kept, and to try larger
+batches."""
+
+_WORTH_ONCE = 30.0
+"""The same for what cannot be kept."""
 
 _FEW = 16
 """Batches for which not even a trial pays."""
@@ -90,12 +94,12 @@ def choose(
         return found
     if count <= _FEW * first.batch_size:
         return first
+    path = _path(network, wanted, engine, batch_size, workers)
     with Trial(network, wanted, workers) as trial:
         rate = trial.rate(first)
-        if count / rate < _WORTH:
+        if count / rate < (_WORTH if path else _WORTH_ONCE):
             return first
         choice = _faster(trial, first, rate, batch_size) if onnx_can else _larger(trial, first, rate, count)
-    path = _path(network, wanted, engine, batch_size, workers)
     if path is not None:
         write_json(path, asdict(choice))
     return choice

@@ -99,10 +99,14 @@ def test_a_network_that_onnx_runtime_does_not_take(tmp_path, clock):
 
 
 def test_little_work_is_not_worth_an_export(tmp_path, clock):
-    network = Network(tmp_path, clock, torch=slow, onnxruntime=fast)
-    assert network.choose(199) == Choice("torch", 8)  # 19.9 s
+    engines = {"torch": lambda size: 0.02, "onnxruntime": fast}
+    network = Network(tmp_path, clock, **engines)
+    assert network.choose(249) == Choice("torch", 8)  # 4.98 s
     assert "onnxruntime" not in network.tried
-    assert network.choose(201) == Choice("onnxruntime", 4)
+    assert network.choose(251) == Choice("onnxruntime", 4)
+    ones_own = Network(None, clock, **engines)
+    assert ones_own.choose(1499) == Choice("torch", 8)  # 29.98 s; its graph is not kept
+    assert ones_own.choose(1501) == Choice("onnxruntime", 4)
 
 
 def test_very_little_work_is_not_worth_a_trial(tmp_path, clock):
