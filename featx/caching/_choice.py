@@ -29,7 +29,7 @@ batches."""
 _WORTH_ONCE = 30.0
 """The same for what cannot be kept."""
 
-_FEW = 16
+_FEW = 8
 """Batches for which not even a trial pays."""
 
 _DECODED = (375, 500, 3)

@@ -223,7 +223,7 @@ def _pass(
     sums = torch.full((n, rows, columns, 3), 1 << (_BITS - 1), dtype=torch.int32, device=pixels.device)
     for position, weight in zip(positions, weights, strict=True):
         gathered = pixels.index_select(0, (position + others).view(-1))
-        sums.addcmul_(gathered.view(sums.shape), weight.unsqueeze(-1))
+        sums.addcmul_(gathered.view(sums.shape).int(), weight.unsqueeze(-1))
     return sums.bitwise_right_shift_(_BITS).clamp_(0, 255).to(torch.uint8)
 
 

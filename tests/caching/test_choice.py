@@ -111,7 +111,7 @@ def test_little_work_is_not_worth_an_export(tmp_path, clock):
 
 def test_very_little_work_is_not_worth_a_trial(tmp_path, clock):
     network = Network(tmp_path, clock, torch=slow, onnxruntime=fast)
-    assert network.choose(128) == Choice("torch", 8)
+    assert network.choose(64) == Choice("torch", 8)
     assert network.tried == {}
 
 
