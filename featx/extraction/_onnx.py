@@ -72,8 +72,10 @@ class OnnxEngine:
 
     def __init__(self, path: str | os.PathLike[str], specs: Sequence[ExtractionSpec]) -> None:
         require_fp32(specs, engine=self.name)
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:  # a checkout that is not installed
+            raise EngineError("engine onnxruntime is not installed: pip install onnxruntime, or use torch") from error
         try:
             data = Path(path).read_bytes()
         except OSError as error:

@@ -95,6 +95,12 @@ print([name for name in ("torch", "onnx", "onnxscript", "timm") if name in sys.m
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
 
 
+def test_where_it_is_not_installed_it_is_said(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match="engine onnxruntime is not installed: pip install onnxruntime, or use torch"):
+        OnnxEngine(*exported)
+
+
 def test_exporting_changes_and_prints_nothing(tmp_path, capfd):
     backbone = load_backbone(Small())
     digest = backbone.weights
