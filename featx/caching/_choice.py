@@ -23,11 +23,13 @@ _FOLDER = ".engines"
 _VERSION = 1
 
 _WORTH = 5.0
-"""Seconds of work from which on it pays to export a graph, which takes about ten and is kept, and to try larger
-batches."""
+"""Seconds of work from which on it pays to try larger batches, and to export a graph that is kept: with those for its
+weights, about half of what that takes."""
 
-_WORTH_ONCE = 30.0
-"""The same for what cannot be kept."""
+_WORTH_A_BYTE = 1e-7
+
+_ONCE = 3
+"""How many times the work a graph must be worth that cannot be kept."""
 
 _FEW = 8
 """Batches for which not even a trial pays."""
@@ -97,7 +99,8 @@ def choose(
     path = _path(network, wanted, engine, batch_size, workers)
     with Trial(network, wanted, workers) as trial:
         rate = trial.rate(first)
-        if count / rate < (_WORTH if path else _WORTH_ONCE):
+        worth = _WORTH + _WORTH_A_BYTE * network.weight_bytes if onnx_can else _WORTH
+        if count / rate < (worth if path else _ONCE * worth):
             return first
         choice = _faster(trial, first, rate, batch_size) if onnx_can else _larger(trial, first, rate, count)
     if path is not None:

@@ -121,6 +121,12 @@ class Network:
             {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
         )
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the network's tensors; it is loaded for that."""
+        backbone, _ = self._load(())
+        return sum(tensor.nbytes for tensor in backbone.network.state_dict().values())
+
     def on(self, device: str) -> "Network":
         """Return this network for another process, on one of the devices that its own stands for."""
         other = copy(self)

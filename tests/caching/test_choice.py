@@ -41,6 +41,8 @@ class Engine:
 
 
 class Network:
+    weight_bytes = 0
+
     def __init__(self, folder, clock, device="cpu", precision="fp32", **engines):
         preprocessing = Preprocessing(crop_size=(20, 10))
         spec = ExtractionSpec(
@@ -100,13 +102,14 @@ def test_a_network_that_onnx_runtime_does_not_take(tmp_path, clock):
 
 def test_little_work_is_not_worth_an_export(tmp_path, clock):
     engines = {"torch": lambda size: 0.02, "onnxruntime": fast}
-    network = Network(tmp_path, clock, **engines)
-    assert network.choose(249) == Choice("torch", 8)  # 4.98 s
-    assert "onnxruntime" not in network.tried
-    assert network.choose(251) == Choice("onnxruntime", 4)
-    ones_own = Network(None, clock, **engines)
-    assert ones_own.choose(1499) == Choice("torch", 8)  # 29.98 s; its graph is not kept
-    assert ones_own.choose(1501) == Choice("onnxruntime", 4)
+    for weight_bytes, least in ((0, 5), (350_000_000, 40)):
+        folder = tmp_path / str(weight_bytes)
+        for kept, seconds in ((folder, least), (None, 3 * least)):  # a graph that is not kept must be worth more
+            network = Network(kept, clock, **engines)
+            network.weight_bytes = weight_bytes
+            assert network.choose(50 * seconds - 1) == Choice("torch", 8)
+            assert "onnxruntime" not in network.tried
+            assert network.choose(50 * seconds + 1) == Choice("onnxruntime", 4)
 
 
 def test_very_little_work_is_not_worth_a_trial(tmp_path, clock):
@@ -182,7 +185,7 @@ def test_work_goes_on_with_what_it_was_begun_with(tmp_path):
 
 
 def test_onnx_runtime_is_chosen_for_real_and_its_graph_serves_the_next_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(_choice, "_WORTH", 0.0)
+    monkeypatch.setattr(_choice, "_WORTH", -100.0)
     monkeypatch.setattr(_choice, "_FEW", 0)
     photos = write_folder(tmp_path / "photos", per_class=3)
     options = {"image_size": 32, "cache": tmp_path / "cache"}
