@@ -45,7 +45,7 @@ def test_only_cuda_is_several(monkeypatch):
 def test_the_store_is_what_one_process_makes(photos, tmp_path, two, monkeypatch):
     seen = []
     ((both,), _, here) = extracted(
-        photos, tmp_path / "both", batch_size=2, workers=2, progress=lambda *counts: seen.append(counts)
+        photos, tmp_path / "both", engine="torch", batch_size=2, workers=2, progress=lambda *counts: seen.append(counts)
     )
     monkeypatch.undo()
     ((one,), *_) = extracted(photos, tmp_path / "one", batch_size=2)
