@@ -41,6 +41,7 @@ __all__ = [
     "WeightsError",
     "WeightsUnavailableError",
     "did_you_mean",
+    "first_line",
 ]
 
 
@@ -108,3 +109,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of `known`, or an empty string."""
     match = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another package's message, for a message of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from torch import nn
 from featx._quiet import quiet
 from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
-from featx.backbones._registry import AS_BUILT, Architecture, first_line, resolve_name
+from featx.backbones._registry import AS_BUILT, Architecture, resolve_name
 from featx.backbones._weights import (
     classes_in,
     digest_weights,
@@ -22,7 +22,7 @@ from featx.backbones._weights import (
     parse_seed,
     read_state_dict,
 )
-from featx.errors import BackboneError, FeatxError, NodeError, WeightsError, WeightsUnavailableError
+from featx.errors import BackboneError, FeatxError, NodeError, WeightsError, WeightsUnavailableError, first_line
 from featx.spec import DEFAULT_BACKBONE, Preprocessing
 
 __all__ = ["DEFAULT_BACKBONE", "Backbone", "describe_layers", "load_backbone"]

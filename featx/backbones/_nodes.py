@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from featx.backbones._registry import first_line
-from featx.errors import BackboneError, NodeError, did_you_mean
+from featx.errors import BackboneError, NodeError, did_you_mean, first_line
 
 __all__ = ["OUTPUT", "FeatureTap", "Node", "find_node", "last_map", "list_nodes"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from featx.backbones._registry import AS_BUILT, PROVIDERS, Architecture, first_line
-from featx.errors import BackboneError, did_you_mean
+from featx.backbones._registry import AS_BUILT, PROVIDERS, Architecture
+from featx.errors import BackboneError, did_you_mean, first_line
 from featx.spec import Preprocessing
 
 __all__ = ["own_factory", "own_network"]

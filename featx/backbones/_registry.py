@@ -17,7 +17,6 @@ __all__ = [
     "PROVIDERS",
     "Architecture",
     "Provider",
-    "first_line",
     "list_backbones",
     "list_weights",
     "provider",
@@ -104,11 +103,6 @@ def provider(prefix: str) -> Callable[[P], P]:
         return cls
 
     return register
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of another package's message, for a message of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _rank(prefix: str) -> int:

@@ -91,12 +91,12 @@ def choose(
     may_grow = device != "cpu" and batch_size is None
     if not (onnx_can or may_grow):
         return first
-    found = remembered_choice(network, wanted, engine=engine, batch_size=batch_size, workers=workers)
+    path = _path(network, wanted, engine, batch_size, workers)
+    found = _read(path)
     if found is not None:
         return found
     if count <= _FEW * first.batch_size:
         return first
-    path = _path(network, wanted, engine, batch_size, workers)
     with Trial(network, wanted, workers) as trial:
         rate = trial.rate(first)
         worth = _WORTH + _WORTH_A_BYTE * network.weight_bytes if onnx_can else _WORTH
@@ -112,7 +112,11 @@ def remembered_choice(
     network: Network, wanted: Sequence[Wanted], *, engine: str | None, batch_size: int | None, workers: int
 ) -> Choice | None:
     """Return what an earlier trial of the same came to on this machine; None if there was none."""
-    path = _path(network, wanted, engine, batch_size, workers)
+    return _read(_path(network, wanted, engine, batch_size, workers))
+
+
+def _read(path: Path | None) -> Choice | None:
+    """Return the choice that was written down; None if there is none, or it cannot be read."""
     values = None if path is None else read_json(path)
     try:
         return None if values is None else Choice(str(values["engine"]), int(values["batch_size"]))

@@ -11,11 +11,11 @@ from torch import nn
 
 from featx._quiet import quiet
 from featx.backbones import Backbone, FeatureTap, pool_features
-from featx.errors import EngineError
+from featx.errors import EngineError, first_line
 from featx.extraction._loop import Features
 from featx.extraction._outputs import Output
 
-__all__ = ["PixelsToRows", "capture", "eager_rows", "first_line", "noise", "silence"]
+__all__ = ["PixelsToRows", "capture", "eager_rows", "noise", "silence"]
 
 
 class PixelsToRows(nn.Module):
@@ -60,11 +60,6 @@ def silence() -> Iterator[None]:
     with quiet("torch", "torch.export", "torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of another package's message, for a message of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def noise(backbone: Backbone, n: int) -> npt.NDArray[np.uint8]:

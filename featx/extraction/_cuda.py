@@ -20,8 +20,8 @@ from torch import nn
 
 from featx._quiet import quiet
 from featx.backbones import Backbone
-from featx.errors import EngineError, SampleError
-from featx.extraction._capture import PixelsToRows, first_line
+from featx.errors import EngineError, SampleError, first_line
+from featx.extraction._capture import PixelsToRows
 from featx.extraction._device import Gpu, Processor, Rows, Staging, full_precision
 from featx.extraction._loop import Features, Image, Submit
 from featx.extraction._outputs import Output

@@ -10,8 +10,8 @@ import torch._inductor.exc
 from torch import nn
 
 from featx.backbones import Backbone
-from featx.errors import EngineError, ParameterError
-from featx.extraction._capture import PixelsToRows, capture, eager_rows, first_line, noise, silence
+from featx.errors import EngineError, ParameterError, first_line
+from featx.extraction._capture import PixelsToRows, capture, eager_rows, noise, silence
 from featx.extraction._fold import fold_batch_norms
 from featx.extraction._loop import Engine, Features, Image, Submit
 from featx.extraction._outputs import Output

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from featx.backbones import Backbone
-from featx.errors import EngineError
-from featx.extraction._capture import PixelsToRows, capture, eager_rows, first_line, noise, silence
+from featx.errors import EngineError, first_line
+from featx.extraction._capture import PixelsToRows, capture, eager_rows, noise, silence
 from featx.extraction._onnx import OnnxEngine, seal
 from featx.extraction._outputs import Output
 from featx.extraction._rows import as_stored, require_fp32, require_same_rows

@@ -3,8 +3,8 @@
 import pytest
 
 from featx.backbones import list_backbones, list_weights
-from featx.backbones._registry import PROVIDERS, first_line, provider, resolve_name
-from featx.errors import BackboneError, ParameterError
+from featx.backbones._registry import PROVIDERS, provider, resolve_name
+from featx.errors import BackboneError, ParameterError, first_line
 
 
 def test_the_list_is_sorted_qualified_and_without_doubles():
