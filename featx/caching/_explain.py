@@ -36,7 +36,7 @@ class Explanation:
         Samples that are as that store has seen them.
     new, removed, changed, relabelled : tuple of str
         Keys of the samples that it does not have, that are there no more, whose size, time of change or inode is
-        another (whether their content is, reading would tell), and that have another label or split.
+        another (whether their content is, reading would tell), and that have another label, split or group.
     nearest : Path or None
         If there is no such store: the one of the same source with the fewest differences in the spec, else one of the
         same spec and another source, whose features are taken where images are the same.
@@ -104,8 +104,8 @@ def _of_the_samples(wanted: Wanted, path: Path, source: Source, store: FeatureSt
     if hit:
         return Explanation(wanted.spec, path, True, len(source))
     stats = zip(store.sizes.tolist(), store.mtimes_ns.tolist(), store.inodes.tolist(), strict=True)
-    labels = [store.classes[label] if label >= 0 else None for label in store.labels.tolist()]
-    before = dict(zip(store.keys, zip(stats, labels, store.splits, strict=True), strict=True))
+    said = zip(store.samples.named_labels(), store.splits, store.groups, strict=True)
+    before = dict(zip(store.keys, zip(stats, said, strict=True), strict=True))
     failed = {key for key, _ in store.failures}
     new, changed, relabelled = [], [], []
     for sample in source.samples:
@@ -114,10 +114,10 @@ def _of_the_samples(wanted: Wanted, path: Path, source: Source, store: FeatureSt
         elif sample.key not in before:
             new.append(sample.key)
         else:
-            stat, label, split = before[sample.key]
+            stat, known = before[sample.key]
             if stat != (sample.size, sample.mtime_ns, sample.inode) or sample.size < 0:
                 changed.append(sample.key)
-            if (label, split) != (sample.label, sample.split or ""):
+            if known != (sample.label, sample.split or "", sample.group or ""):
                 relabelled.append(sample.key)
     keys = {sample.key for sample in source.samples}
     return Explanation(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,20 +67,22 @@ def listing_digest(source: Source) -> str:
     """Return a digest of all that is known of the samples without opening them."""
     digest = hashlib.sha256(canonical_json(source.classes).encode("ascii"))
     for sample in source.samples:
-        fields = (sample.key, sample.label, sample.split, sample.size, sample.mtime_ns, sample.inode)
+        fields: tuple[Any, ...] = (sample.key, sample.label, sample.split, sample.size, sample.mtime_ns, sample.inode)
+        if sample.group is not None:  # which samples did not always have
+            fields = (*fields, sample.group)
         digest.update(canonical_json(fields).encode("ascii"))
     return digest.hexdigest()
 
 
 def sample_table(source: Source) -> SampleTable:
     """Return what is known of the samples without opening them, as the columns of a store."""
-    index = {name: i for i, name in enumerate(source.classes)}
     samples = source.samples
-    return SampleTable(
-        keys=tuple(sample.key for sample in samples),
-        labels=np.array([-1 if s.label is None else index[s.label] for s in samples], dtype=np.int64),
+    return SampleTable.of(
+        [sample.label for sample in samples],
         classes=source.classes,
+        keys=tuple(sample.key for sample in samples),
         splits=tuple(sample.split or "" for sample in samples),
+        groups=tuple(sample.group or "" for sample in samples),
         sizes=np.array([sample.size for sample in samples], dtype=np.int64),
         mtimes_ns=np.array([sample.mtime_ns for sample in samples], dtype=np.int64),
         inodes=np.array([sample.inode for sample in samples], dtype=np.int64),

@@ -2,7 +2,7 @@
 
 from featx.sources._archives import TarSource, ZipSource
 from featx.sources._arrays import ArraySource, NpzSource
-from featx.sources._base import ImageArray, LimitedSource, Sample, Source, class_order, content_digest
+from featx.sources._base import ImageArray, LimitedSource, Sample, Source, content_digest
 from featx.sources._decode import FORMATS, Enough, decode_image, decode_pixels, is_plain_jpeg
 from featx.sources._files import FileSource, FolderSource
 from featx.sources._huggingface import HuggingFaceSource
@@ -32,7 +32,6 @@ __all__ = [
     "TorchvisionSource",
     "ZipSource",
     "arrange",
-    "class_order",
     "content_digest",
     "decode_image",
     "decode_pixels",

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featx.errors import FeatxError, ParameterError, SourceError
+from featx.labels import Label, label_column, label_table, label_text
 from featx.sources._base import (
     ImageArray,
     Sample,
     Source,
     content_digest,
     label_names,
-    label_text,
     named_label,
     one_line,
 )
@@ -26,16 +26,22 @@ _CHECKED_AT_ONCE = 256
 _ROLES = {
     **dict.fromkeys(("images", "image", "imgs", "x", "data"), "images"),
     **dict.fromkeys(("labels", "label", "targets", "target", "y"), "labels"),
+    "multilabels": "multilabels",
+    **dict.fromkeys(("values", "value", "scores", "score"), "values"),
+    **dict.fromkeys(("groups", "group"), "groups"),
 }
+_LABELS = ("labels", "multilabels", "values")
 
 
 class _Part(NamedTuple):
     """Images that came together, with what is known of them row by row."""
 
     images: NDArray[Any]
-    labels: NDArray[Any] | None
+    labels: ArrayLike | None
     splits: Sequence[object] | NDArray[Any] | None
+    groups: Sequence[object] | NDArray[Any] | None = None
     prefix: str = ""
+    role: str = "labels"
 
 
 class ArraySource(Source):
@@ -46,10 +52,15 @@ class ArraySource(Source):
     images : array-like of shape (n, height, width[, 1 or 3]) or (n, 1 or 3, height, width)
         Grey or RGB; uint8, bool, or floating point in 0..1. Where both the second and the last axis could
         be the colours, the last one is.
-    labels : array-like of shape (n,) or (n, 1), optional
-        Text or numbers; negative ones mean "no label" if there are `classes`.
+    labels : array-like of shape (n,), (n, 1), (n, k) or (n, t), optional
+        Text or whole numbers, each a class; negative ones mean "no label" if there are `classes`. A table of 0 and 1,
+        or a list of names for each image: which of k classes each one is of (-1 throughout a row that is not known).
+        Floating point with a fraction somewhere: t values of each to be predicted (NaN throughout a row that is not
+        known).
     splits : sequence of str, optional
         One for each image.
+    groups : sequence of str, optional
+        One for each image: what must not be torn apart by splits, such as a patient or a video.
     classes : sequence of str, optional
         Names that integer labels are indices into.
     name : str
@@ -62,11 +73,12 @@ class ArraySource(Source):
         labels: ArrayLike | None = None,
         *,
         splits: Sequence[str | None] | None = None,
+        groups: Sequence[str | None] | None = None,
         classes: Sequence[object] | None = None,
         name: str = "arrays",
     ) -> None:
         super().__init__(name, "arrays")
-        self._parts = [_Part(np.asarray(images), None if labels is None else np.asarray(labels), splits)]
+        self._parts = [_Part(np.asarray(images), labels, splits, groups)]
         self._names = () if classes is None else label_names(classes)
         self._mtime_ns = 0
         self._rows: list[tuple[NDArray[Any], int]] = []
@@ -81,22 +93,32 @@ class ArraySource(Source):
         for part in sorted(self._parts, key=lambda part: part.prefix):
             images = _channels_last(part.images)
             _check_values(images)
-            labels = _column("labels", part.labels, len(images))
-            splits = _column("splits", part.splits, len(images))
+            labels = self._labels(part, len(images))
+            splits = label_column("splits", part.splits, len(images), "images")
+            groups = label_column("groups", part.groups, len(images), "images")
             size = images[:1].nbytes
-            for row, (label, split) in enumerate(zip(labels, splits, strict=True)):
-                split_name = label_text(split)
+            for row, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True)):
+                split_name = label_text(split, "a split")
                 samples.append(
                     Sample(
                         f"{part.prefix}{row:08d}",
-                        named_label(label, self._names),
+                        label,
                         split_name and (canonical_split(split_name) or split_name),
                         size,
                         self._mtime_ns,
+                        group=label_text(group, "a group"),
                     )
                 )
                 self._rows.append((images, row))
         return samples
+
+    def _labels(self, part: _Part, n: int) -> list[Label | None]:
+        found = label_table(part.labels, n, "images", classes=self._names or None, role=part.role)
+        if found is None:
+            return [named_label(value, self._names) for value in label_column("labels", part.labels, n, "images")]
+        labels, names = found
+        self._names = self._names or names
+        return labels
 
     def _read(self, index: int) -> bytes | ImageArray:
         images, row = self._rows[index]
@@ -109,9 +131,10 @@ class ArraySource(Source):
 class NpzSource(ArraySource):
     """Images in an ``.npz`` file; all its image arrays are held in memory.
 
-    The arrays are found by name: ``images``, ``x`` or ``data`` with ``labels``, ``y`` or ``targets``, in any
-    case and alone or with a split before or after (``x_train``, ``train_images``); ``splits`` and
-    ``classes`` if they are there. Python objects are never loaded.
+    The arrays are found by name: ``images``, ``x`` or ``data`` with ``labels``, ``y`` or ``targets`` and ``groups``,
+    in any case and alone or with a split before or after (``x_train``, ``train_images``); ``splits`` and
+    ``classes`` if they are there. An array ``multilabels`` instead of labels is a table of classes, ``values`` are
+    numbers to be predicted, also where neither could be told from its contents. Python objects are never loaded.
 
     Parameters
     ----------
@@ -159,10 +182,14 @@ class NpzSource(ArraySource):
         for (role, split), name in found.items():
             if role == "images":
                 images = arrays[name]
-                labels = arrays[found["labels", split]] if ("labels", split) in found else None
+                given = [each for each in _LABELS if (each, split) in found]
+                if len(given) > 1:
+                    raise SourceError(f"there must be one array of {' or '.join(given)} for the images: keep one")
+                labels = arrays[found[given[0], split]] if given else None
+                groups = arrays[found["groups", split]] if ("groups", split) in found else None
                 alone = split is None and ("splits", None) in found
                 splits = arrays[found["splits", None]] if alone else [split] * len(images)
-                parts.append(_Part(images, labels, splits, f"{split}/" if split else ""))
+                parts.append(_Part(images, labels, splits, groups, f"{split}/" if split else "", *given))
         if not parts:
             raise SourceError(
                 "there must be an array named images, x or data, alone or with a split as in x_train; got"
@@ -226,24 +253,6 @@ def _check_values(images: NDArray[Any]) -> None:
         f"images must be uint8, bool, or floating point in 0..1; got {images.dtype} with values from"
         f" {low:g} to {high:g}: {advice}"
     )
-
-
-def _column(parameter: str, values: Sequence[object] | NDArray[Any] | None, n: int) -> Sequence[object]:
-    """Return one value for each of `n` images, or Nones if there are no values."""
-    if values is None:
-        return [None] * n
-    array = values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ParameterError(
-            f"{parameter} must be one value for each image; got shape {array.shape}"
-            " (one-hot rows become labels with labels.argmax(axis=1))"
-        )
-    if len(array) != n:
-        raise ParameterError(f"{parameter} must be as many as the images, {n}; got {len(array)}")
-    column: list[object] = array.tolist()
-    return column
 
 
 def _role(name: str) -> tuple[str, str | None] | None:

@@ -1,7 +1,6 @@
 """What a source is: :class:`Sample`, the abstract :class:`Source`, and the values both are named by."""
 
 import hashlib
-import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featx.errors import ParameterError, SourceError
+from featx.labels import Label, class_names, class_order, label_text, task_of
 
 MAX_SAMPLE_BYTES = 1 << 30
 """A file or archive member above this size is recorded as a bad sample, not read."""
@@ -31,8 +31,9 @@ class Sample:
     key : str
         Path relative to the source's root, separated by ``/``; unique in the source. Bytes that are not
         UTF-8 are kept as surrogate escapes (see :func:`os.fsdecode`).
-    label : str, optional
-        Name of the class.
+    label : str, tuple of str or tuple of float, optional
+        Name of the class; names of all the classes it is of, sorted (an empty tuple: of none); or numbers to be
+        predicted. All samples of a source have the same kind; None where it is not known.
     split : str, optional
         ``"train"``, ``"val"``, ``"test"``, or another name that the source itself uses.
     size : int
@@ -41,14 +42,17 @@ class Sample:
         Time of the last change, of the archive for its members; 0 where there is none.
     inode : int
         Number of the file in its file system, as a signed 64-bit integer; 0 where a sample is no file of its own.
+    group : str, optional
+        What it was taken from (a patient, a video), whose samples are not to be torn apart by a split.
     """
 
     key: str
-    label: str | None = None
+    label: Label | None = None
     split: str | None = None
     size: int = -1
     mtime_ns: int = 0
     inode: int = 0
+    group: str | None = None
 
 
 class Source(ABC):
@@ -81,13 +85,16 @@ class Source(ABC):
         samples = tuple(sorted(self._list(), key=lambda sample: sample.key))
         if not samples:
             raise SourceError(f"{self._identity!r} holds no images: give a source with at least one")
+        try:
+            task_of(sample.label for sample in samples)
+        except ParameterError as error:
+            raise SourceError(f"{self._identity!r}: {error}") from error
         return samples
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels that occur or that the data set declares, by name (integers by value)."""
-        labels = {sample.label for sample in self.samples if sample.label is not None}
-        return class_order(labels.union(self._declared_classes()))
+        return class_order(class_names(sample.label for sample in self.samples).union(self._declared_classes()))
 
     def read(self, index: int) -> bytes | ImageArray:
         """Return one sample as it lies in the source; any number of threads may call this.
@@ -178,31 +185,6 @@ def content_digest(data: bytes | NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode("ascii"))
     digest.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def class_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct labels sorted by name, or by value if all are integers."""
-    distinct = set(labels)
-    if all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in distinct):
-        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
-    return tuple(sorted(distinct))
-
-
-def label_text(value: object) -> str | None:
-    """Return a label as text: whole numbers without a point, nothing for None, NaN and empty text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        value = int(value) if value.is_integer() else value
-    if value is None or value == "":
-        return None
-    if isinstance(value, (str, bool, int, float)):
-        return str(value)
-    raise SourceError(f"a label must be text or a number; got {type(value).__name__} ({str(value)[:60]!r})")
 
 
 def label_names(names: Sequence[object]) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Hugging Face data sets, by name or from a folder."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from featx._quiet import quiet
-from featx.errors import MissingDependencyError, SampleError, SourceError
+from featx.errors import MissingDependencyError, ParameterError, SampleError, SourceError
+from featx.labels import Label, class_set, numbers
 from featx.sources._base import ImageArray, Sample, Source, label_names, named_label, one_line
 from featx.sources._files import encode_path, read_file, real_path, stat_file
 from featx.sources._layout import canonical_split
@@ -13,6 +14,8 @@ from featx.sources._layout import canonical_split
 _SAVED = ("dataset_dict.json", "state.json")
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixel_values")
 _LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
+
+Read = Callable[[object], Label | None]
 
 
 class HuggingFaceSource(Source):
@@ -41,11 +44,14 @@ class HuggingFaceSource(Source):
         samples = []
         for name in sorted(tables, key=lambda name: name or ""):
             split = name and (canonical_split(name) or name)
-            images, labels = self._columns(tables[name])
+            images, labels, read = self._columns(tables[name])
             mtime_ns = _changed(images)
             for row, label in enumerate(labels):
                 key = f"{name}/{row:08d}" if name else f"{row:08d}"
-                samples.append(Sample(key, named_label(label, self._names), split, -1, mtime_ns))
+                try:
+                    samples.append(Sample(key, read(label), split, -1, mtime_ns))
+                except ParameterError as error:
+                    raise SourceError(f"{self.identity!r} is wrong in {key}: {error}") from error
                 self._rows.append((images, row))
         return samples
 
@@ -87,8 +93,8 @@ class HuggingFaceSource(Source):
             return dict(loaded)
         return {None if loaded.split is None else str(loaded.split): loaded}
 
-    def _columns(self, table: Any) -> tuple[Any, Iterable[object]]:
-        """Return a table of the image column alone, not decoded, and the values of the label column."""
+    def _columns(self, table: Any) -> tuple[Any, Iterable[object], Read]:
+        """Return a table of the image column alone, not decoded, the values of the label column, and their meaning."""
         import datasets
 
         features = table.features
@@ -105,14 +111,31 @@ class HuggingFaceSource(Source):
             raise SourceError(
                 f"{self.identity!r} must have a column of images; {image!r} is not ({one_line(error)})"
             ) from error
-        classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        classes = [name for name, feature in features.items() if isinstance(_inside(feature), datasets.ClassLabel)]
         label = next((name for name in _LABEL_COLUMNS if name in classes), None)
         label = label or next(iter(classes), None) or next((n for n in _LABEL_COLUMNS if n in features), None)
         if label is None:
-            return images.with_format(None), [None] * len(table)
+            return images.with_format(None), [None] * len(table), self._class
+        inside = _inside(features[label])
         if label in classes:
-            self._names = label_names(features[label].names or ())
-        return images.with_format(None), table.select_columns([label]).with_format(None)[:][label]
+            self._names = label_names(inside.names or ())
+        read: Read = self._class
+        if str(getattr(inside, "dtype", "")).startswith("float"):
+            read = numbers
+        elif inside is not features[label]:
+            read = self._class_set
+        return images.with_format(None), table.select_columns([label]).with_format(None)[:][label], read
+
+    def _class(self, value: object) -> Label | None:
+        return named_label(value, self._names)
+
+    def _class_set(self, value: Any) -> Label | None:
+        return None if value is None else class_set([named_label(each, self._names) for each in value])
+
+
+def _inside(feature: Any) -> Any:
+    """Return what a feature is a list of; the feature itself if it is none."""
+    return getattr(feature, "feature", feature)
 
 
 def _changed(table: Any) -> int:

@@ -6,28 +6,43 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from featx.errors import MissingDependencyError, SourceError
-from featx.sources._base import ImageArray, Sample, Source, label_text, one_line
+from featx.errors import MissingDependencyError, ParameterError, SourceError
+from featx.labels import Label, class_set, label_text, numbers
+from featx.sources._base import ImageArray, Sample, Source, one_line
 from featx.sources._files import StrPath, decode_path, encode_path, read_file, real_path, reason, stat_file
 from featx.sources._layout import canonical_split
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image"),
     "label": ("label", "class", "target"),
+    "labels": ("labels",),
+    "value": ("value", "values", "score"),
     "split": ("split", "subset"),
+    "group": ("group", "group_id"),
 }
 """Names, in any case, under which a manifest's columns are found; of several the first counts."""
+
+_LABELS: Mapping[str, Callable[[object], Label | None]] = {
+    "label": label_text,
+    "labels": class_set,
+    "value": numbers,
+}
+"""What stands in the columns that say what is to be learned; a row fills one of them."""
 
 Row = tuple[str, Mapping[str, Any]]
 """Where a row stands, for messages, and its fields by name in lower case."""
 
 
 class ManifestSource(Source):
-    """Images listed in a table with a path and, if wanted, a label and a split for each.
+    """Images listed in a table with a path and, if wanted, what is known of each.
 
     The columns are found by the names in :data:`COLUMNS`; others are left alone. A CSV needs a header.
-    Paths are relative to the folder of the manifest, and are the keys, exactly as written. Empty labels
-    and splits mean none; the usual spellings of splits become ``train``, ``val`` and ``test``.
+    Paths are relative to the folder of the manifest, and are the keys, exactly as written. What is to be learned
+    is a class (``label``), any number of classes (``labels``: a list, or text with ``|`` between the names; a JSON
+    list in the text where a name holds a ``|``; an empty list means none of the classes), or one or several numbers
+    (``value``, written in the same ways): all rows use the same one of them. Empty fields mean that nothing is
+    known. The usual spellings of splits become ``train``, ``val`` and ``test``. Samples of a ``group`` (a patient, a
+    video) are not torn apart by splits.
 
     Parameters
     ----------
@@ -69,10 +84,12 @@ class ManifestSource(Source):
         if not isinstance(path, str) or not path:
             raise self._error(f"must give a path as text in every row; {where} has {path!r}")
         try:
-            label, split = label_text(_field(row, "label")), label_text(_field(row, "split"))
-        except SourceError as error:
+            label = _label(row)
+            split, group = (label_text(_field(row, column), f"a {column}") for column in ("split", "group"))
+        except ParameterError as error:
             raise self._error(f"is wrong in {where}: {error}") from error
-        return Sample(path, label, split and (canonical_split(split) or split), *stat_file(self._locate(path)))
+        split = split and (canonical_split(split) or split)
+        return Sample(path, label, split, *stat_file(self._locate(path)), group=group)
 
     def _locate(self, key: str) -> bytes:
         return encode_path(os.path.join(os.path.dirname(self._path), key))
@@ -86,6 +103,13 @@ class ManifestSource(Source):
 
 def _field(row: Mapping[str, Any], column: str) -> Any:
     return next((row[name] for name in COLUMNS[column] if name in row), None)
+
+
+def _label(row: Mapping[str, Any]) -> Label | None:
+    found = {column: label for column, read in _LABELS.items() if (label := read(_field(row, column))) is not None}
+    if len(found) > 1:
+        raise ParameterError(f"a row must have one of {', '.join(_LABELS)}; got {' and '.join(found)}: empty one")
+    return next(iter(found.values()), None)
 
 
 def _read_csv(path: str, delimiter: str = ",") -> Iterator[Row]:

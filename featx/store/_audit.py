@@ -21,6 +21,12 @@ from featx.store._chunks import Chunks, read_chunks
 from featx.store._mapped import MappedFile
 
 _LONGEST_ATTRIBUTE = 4096
+_NUMBERS: Mapping[names.Kind, Mapping[str, Any]] = {
+    "features": {"<f4": h5t.IEEE_F32LE, "<f2": h5t.IEEE_F16LE},
+    "int64": {"<i8": h5t.STD_I64LE},
+    "int8": {"|i1": h5t.STD_I8LE},
+    "float64": {"<f8": h5t.IEEE_F64LE},
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Element:
     """Where one array lies in the file, and what it is."""
 
     name: str
+    kind: names.Kind
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     offset: int
@@ -97,19 +104,21 @@ def _read(file: MappedFile) -> Layout:
 
 
 def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
-    _check_header(path, file)
+    known = names.known_names(_version(path, file))
     size, end = len(mapped.data), mapped.end
     if size != end:
         what = f"{end - size} bytes of its end are missing" if size < end else f"{size - end} bytes follow its end"
         raise StoreError(f"{path} is damaged ({what}): delete it and extract again")
-    found = _names(path, file)
+    found = _names(path, file, known)
     for name in names.ELEMENTS:
         if name not in found:
             raise StoreError(f"{path} is incomplete ({name!r} is missing): delete it and extract again")
     elements: dict[str, Element] = {}
     chunks = None
     attributes: dict[str, str] = {}
-    for name, kind in names.ELEMENTS.items():
+    for name, kind in names.KINDS.items():
+        if name not in found:
+            continue
         dataset = h5d.open(file, name.encode())
         elements[name] = _element(path, dataset, name, kind)
         if name == names.FEATURES and dataset.get_create_plist().get_layout() == h5d.CHUNKED:
@@ -130,8 +139,8 @@ def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
     return Layout(mapped, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum)
 
 
-def _check_header(path: Path, file: Any) -> None:
-    """Raise StoreError unless the root group says it is a store of a version this featx reads."""
+def _version(path: Path, file: Any) -> int:
+    """Return the format version, or raise StoreError unless the root group says it is a store this featx reads."""
     root = h5g.open(file, b"/")
     if not h5a.exists(root, names.ATTRIBUTE_FORMAT.encode()):
         raise StoreError(f"{path} must be an HDF5 file written by featx; it is another kind of HDF5 file")
@@ -149,15 +158,16 @@ def _check_header(path: Path, file: Any) -> None:
         )
     if number < 1:
         raise StoreError(f"{path} is damaged (format version {number}): delete it and extract again")
+    return int(number)
 
 
-def _names(path: Path, file: Any) -> set[str]:
+def _names(path: Path, file: Any, known: Mapping[str, names.Kind]) -> set[str]:
     """Return the names in the root group; anything but known names of datasets within the file is refused."""
     found = set()
     for raw in file:
         name = raw.decode("utf-8", "backslashreplace")
-        if name not in names.ELEMENTS:
-            raise _refused(path, name, "no store has an element of that name")
+        if name not in known:
+            raise _refused(path, name, "no store of its version has an element of that name")
         if file.links.get_info(raw).type != h5l.TYPE_HARD:
             raise _refused(path, name, "it is a link")
         if h5o.get_info(file, raw).type != h5o.TYPE_DATASET:
@@ -179,7 +189,7 @@ def _element(path: Path, dataset: Any, name: str, kind: names.Kind) -> Element:
     if space.get_simple_extent_type() not in (h5s.SIMPLE, h5s.SCALAR):
         raise _refused(path, name, "it has no shape")
     shape = tuple(int(length) for length in dataset.shape)
-    return Element(name, _dtype(path, dataset.get_type(), name, kind), shape, 0)
+    return Element(name, kind, _dtype(path, dataset.get_type(), name, kind), shape, 0)
 
 
 def _placed(path: Path, dataset: Any, element: Element, file_size: int) -> Element:
@@ -207,7 +217,7 @@ def _dtype(path: Path, datatype: Any, name: str, kind: names.Kind) -> np.dtype[A
         if datatype.get_class() != h5t.STRING or datatype.is_variable_str() or datatype.get_strpad() != h5t.STR_NULLPAD:
             raise _refused(path, name, "it is not fixed-width text padded with NULs")
         return np.dtype(("S", datatype.get_size()))
-    allowed = {"<i8": h5t.STD_I64LE} if kind == "int64" else {"<f4": h5t.IEEE_F32LE, "<f2": h5t.IEEE_F16LE}
+    allowed = _NUMBERS[kind]
     for code, candidate in allowed.items():
         if datatype.equal(candidate):
             return np.dtype(code)
@@ -219,12 +229,17 @@ def _check_shapes(path: Path, elements: Mapping[str, Element], axes: str) -> Non
     if len(features) < 2 or len(axes) != len(features) or min(features) < 1:
         raise _refused(path, names.FEATURES, f"its shape is {features} and its axes are {axes!r}")
     failed = elements[names.FAILED_KEY].shape
-    for name, kind in names.ELEMENTS.items():
-        shape = elements[name].shape
+    columns = {names.INDICATOR: names.CLASSES, names.TARGET: names.TARGET_NAME}
+    for name, element in elements.items():
+        shape = element.shape
         if name == names.FEATURES:
             continue
-        if kind == "json":
+        if element.kind == "json":
             right = shape == ()
+        elif name in columns:
+            if columns[name] not in elements:
+                raise _refused(path, name, f"there is no {columns[name]!r}")
+            right = shape == features[:1] + elements[columns[name]].shape and shape[1:] > (0,)
         elif name in names.ROW_ELEMENTS:
             right = shape == features[:1]
         elif name == names.FAILED_REASON:
@@ -233,6 +248,10 @@ def _check_shapes(path: Path, elements: Mapping[str, Element], axes: str) -> Non
             right = len(shape) == 1
         if not right:
             raise _refused(path, name, f"its shape is {shape} where the features are {features}")
+    if names.TARGET in elements and (names.INDICATOR in elements or elements[names.CLASSES].shape != (0,)):
+        raise _refused(path, names.TARGET, "there are classes besides")
+    if names.TARGET_NAME in elements and names.TARGET not in elements:
+        raise _refused(path, names.TARGET_NAME, f"there is no {names.TARGET!r}")
 
 
 def _text_attribute(path: Path, owner: Any, name: str) -> str:

@@ -48,6 +48,10 @@ class Contents:
         """Return an array of names."""
         return decode(self.array(name))
 
+    def __contains__(self, name: object) -> bool:
+        """Whether the file has an array of a name."""
+        return name in self.layout.elements
+
     def integers(self, name: str) -> Integers:
         """Return an array of integers that nobody can change."""
         integers = self.array(name).astype(np.int64)
@@ -97,6 +101,7 @@ class Contents:
         if (
             checksums.get("algorithm") != "sha256"
             or not isinstance(checksums.get("arrays"), Mapping)
+            or checksums["arrays"].keys() != self.layout.elements.keys() - {names.FEATURES, names.CHECKSUMS}
             or not isinstance(features, Mapping)
             or features.get("dtype") != element.dtype.str
             or features.get("shape") != list(element.shape)

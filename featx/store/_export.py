@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import MissingDependencyError, ParameterError, StoreError, did_you_mean
+from featx.labels import Label
 from featx.spec import canonical_json
 from featx.store._digests import block_digests
 from featx.store._files import disk_errors, replacing
@@ -57,7 +58,8 @@ def export_store(
         ``npz``: arrays named as the store's attributes, and ``spec`` as JSON. ``parquet``: the columns ``key``,
         ``label``, ``split``, ``digest`` and ``features``, lists of one length; the rest is JSON under ``featx`` in
         the schema's metadata. ``csv``: ``key,label,split,digest,f0,f1,...``. ``memmap``: the features alone, for
-        ``numpy.load(path, mmap_mode="r")``, and all else beside them in ``PATH.json``.
+        ``numpy.load(path, mmap_mode="r")``, and all else beside them in ``PATH.json``. Groups, if there are any,
+        are one more column (``group``) or array (``groups``).
     split : str, optional
         Only the rows of that split.
     overwrite : bool
@@ -83,6 +85,12 @@ def export_store(
     (:func:`os.fsencode` gives the bytes); in ``csv`` they are those bytes; a column of ``parquet`` that has such
     names is binary rather than string. No label and no split are null in ``parquet``, an empty field without
     quotes in ``csv``, and -1 and an empty text in the others.
+
+    In place of labels, stores of other tasks have: ``multilabels`` (``npz``: int8 of shape (n, k), 1 and 0, -1
+    throughout a row that is not known; ``memmap``: the names of each row's classes) or ``labels`` (``parquet``: lists
+    of names; ``csv``: JSON lists of them); or ``targets`` and ``target_names`` (``npz`` and ``memmap``) or ``value``
+    (``parquet`` and ``csv``: a number, or a list of several). A row that is not known is null, in ``csv`` an empty
+    field, in ``npz`` NaN.
     """
     if to not in _WRITERS:
         raise ParameterError(f"to must be one of {', '.join(_WRITERS)}; got {to!r}{did_you_mean(str(to), _WRITERS)}")
@@ -152,9 +160,19 @@ def _facts(store: FeatureStore, rows: Integers) -> dict[str, Any]:
         "source": store.source,
         "checksum": store.checksum,
         "classes": store.classes,
-        "labels": store.labels[rows].tolist(),
+        **_label_facts(store, rows),
         **{name: [column[row] for row in rows] for name, column in _texts(store)},
     }
+
+
+def _label_facts(store: FeatureStore, rows: Integers) -> dict[str, Any]:
+    """Return what is to be learned from some rows, as JSON."""
+    if store.task == "classification":
+        return {"labels": store.labels[rows].tolist()}
+    labels = list(store.samples.take(rows).named_labels())
+    if store.task == "multilabel":
+        return {"multilabels": labels}
+    return {"targets": labels, "target_names": store.target_names}
 
 
 def _texts(store: FeatureStore) -> Iterator[tuple[str, Sequence[str]]]:
@@ -162,6 +180,8 @@ def _texts(store: FeatureStore) -> Iterator[tuple[str, Sequence[str]]]:
     yield "keys", store.keys
     yield "splits", store.splits
     yield "digests", store.digests
+    if any(store.groups):
+        yield "groups", store.groups
 
 
 def _write_npz(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None:
@@ -180,7 +200,13 @@ def _write_npz(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None:
 
     with zipfile.ZipFile(file, "w") as archive:
         add("features", store.features.dtype, (len(rows), *store.features.shape[1:]), checked_rows(store, rows))
-        add_array("labels", store.labels[rows].astype("<i8"))
+        if store.samples.indicator is not None:
+            add_array("multilabels", store.samples.indicator[rows])
+        elif store.targets is not None:
+            add_array("targets", store.targets[rows].astype("<f8"))
+            add_texts("target_names", store.target_names)
+        else:
+            add_array("labels", store.labels[rows].astype("<i8"))
         add_texts("classes", store.classes)
         for name, column in _texts(store):
             add_texts(name, [column[row] for row in rows])
@@ -212,13 +238,26 @@ def _write_csv(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None:
 
     width = _width(store)
     numbers = ",".join([_DIGITS[store.features.dtype.name]] * width)
-    classes = [*map(quoted, store.classes), ""]  # the last is that of label -1
-    write(",".join(["key", "label", "split", "digest", *(f"f{i}" for i in range(width))]))
+
+    def label_field(label: Label | None) -> str:
+        if label is None or isinstance(label, str):
+            return "" if label is None else quoted(label)
+        alone = store.task == "regression" and len(label) == 1
+        return repr(label[0]) if alone else quoted(json.dumps(label))
+
+    group = ["group"] if any(store.groups) else []
+    write(",".join(["key", _label_name(store), "split", *group, "digest", *(f"f{i}" for i in range(width))]))
     vectors = chain.from_iterable(block.reshape(len(block), width) for block in checked_rows(store, rows))
-    for row, vector in zip(rows.tolist(), vectors, strict=True):
-        split = store.splits[row] and quoted(store.splits[row])
-        head = f"{quoted(store.keys[row])},{classes[store.labels[row]]},{split},{store.digests[row]}"
-        write(f"{head},{numbers % tuple(vector.tolist())}")
+    labels = store.samples.take(rows).named_labels()
+    for row, label, vector in zip(rows.tolist(), labels, vectors, strict=True):
+        names = [store.splits[row], *(store.groups[row] for _ in group)]
+        head = [quoted(store.keys[row]), label_field(label), *(name and quoted(name) for name in names)]
+        write(f"{','.join(head)},{store.digests[row]},{numbers % tuple(vector.tolist())}")
+
+
+def _label_name(store: FeatureStore) -> str:
+    """Return what the column is called that says what is to be learned; manifests have the same names."""
+    return {"classification": "label", "multilabel": "labels", "regression": "value"}[store.task]
 
 
 def _write_parquet(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None:
@@ -233,17 +272,26 @@ def _write_parquet(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None
     def text(names: Iterable[str]) -> Any:
         return pa.string() if _is_utf8(names) else pa.binary()
 
-    def column(values: Iterable[str | None], datatype: Any) -> Any:
-        raw = [value if value is None else value.encode("utf-8", "surrogateescape") for value in values]
-        return pa.array(raw, datatype)
+    def label_type() -> Any:
+        if store.task == "classification":
+            return text(store.classes)
+        if store.task == "multilabel":
+            return pa.list_(text(store.classes))
+        return pa.float64() if len(store.target_names) == 1 else pa.list_(pa.float64())
+
+    def column(values: Iterable[Label | None], datatype: Any) -> Any:
+        if datatype == pa.float64():
+            return pa.array([value and value[0] for value in values], datatype)
+        return pa.array([_as_bytes(value) for value in values], datatype)
 
     width = _width(store)
     element = pa.field("element", pa.from_numpy_dtype(store.features.dtype), nullable=False)
     schema = pa.schema(
         [
             pa.field("key", text(store.keys), nullable=False),
-            pa.field("label", text(store.classes)),
+            pa.field(_label_name(store), label_type()),
             pa.field("split", text(set(store.splits))),
+            *([pa.field("group", text(set(store.groups)))] if any(store.groups) else []),
             pa.field("digest", pa.string(), nullable=False),
             pa.field("features", pa.list_(element, width), nullable=False),
         ],
@@ -253,6 +301,7 @@ def _write_parquet(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None
                     "shape": store.features.shape[1:],
                     "axes": store.axes,
                     "classes": store.classes,
+                    **({"target_names": store.target_names} if store.target_names else {}),
                     "spec": json.loads(store.spec.to_json()),
                     "source": store.source,
                     "checksum": store.checksum,
@@ -260,24 +309,32 @@ def _write_parquet(store: FeatureStore, rows: Integers, file: IO[bytes]) -> None
             )
         },
     )
-    classes = [*store.classes, None]  # the last is that of label -1
-    with parquet.ParquetWriter(file, schema, use_dictionary=["label", "split"]) as writer:
+    labels = list(store.samples.named_labels())
+    with parquet.ParquetWriter(file, schema, use_dictionary=["label", "split", "group"]) as writer:
         start = 0
         for blocks in _grouped(checked_rows(store, rows)):
             stop = start + sum(map(len, blocks))
             here = rows[start:stop].tolist()
             start = stop
-            columns = (
-                [store.keys[row] for row in here],
-                [classes[label] for label in store.labels[here].tolist()],
-                [store.splits[row] or None for row in here],
-                [store.digests[row] for row in here],
-            )
-            arrays = [column(values, field.type) for values, field in zip(columns, schema, strict=False)]
+            columns: dict[str, list[Label | None]] = {
+                "key": [store.keys[row] for row in here],
+                _label_name(store): [labels[row] for row in here],
+                "split": [store.splits[row] or None for row in here],
+                "group": [store.groups[row] or None for row in here],
+                "digest": [store.digests[row] for row in here],
+            }
+            arrays = [column(columns[field.name], field.type) for field in schema if field.name in columns]
             lists = schema.field("features").type
             vectors = [pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), type=lists) for block in blocks]
             table = pa.Table.from_arrays([*arrays, pa.chunked_array(vectors, lists)], schema=schema)
             writer.write_table(table, row_group_size=len(here))
+
+
+def _as_bytes(label: Label | None) -> Any:
+    """Return a label with the bytes of each name in it, which are not always UTF-8."""
+    if isinstance(label, tuple):
+        return [_as_bytes(each) if isinstance(each, str) else each for each in label]
+    return label if label is None else label.encode("utf-8", "surrogateescape")
 
 
 def _grouped(blocks: Iterable[Array]) -> Iterator[list[Array]]:

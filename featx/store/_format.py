@@ -16,10 +16,12 @@ Parts are thrown away once they are joined, so :data:`PART_VERSION` needs no old
 version count as damaged, and are computed again.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 FORMAT_NAME = "featx-store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest that is read. Stores are written in the oldest that can say what they hold, see :func:`version_of`."""
 
 # Attributes of the root group.
 ATTRIBUTE_FORMAT = "format"
@@ -50,8 +52,12 @@ SOURCE = "source"
 BACKBONE = "backbone"
 CREATION = "creation"
 CHECKSUMS = "checksums"
+GROUP = "group"
+INDICATOR = "indicator"
+TARGET = "target"
+TARGET_NAME = "target_name"
 
-Kind = Literal["features", "int64", "text", "json"]
+Kind = Literal["features", "int64", "int8", "float64", "text", "json"]
 
 ELEMENTS: dict[str, Kind] = {
     FEATURES: "features",
@@ -71,10 +77,32 @@ ELEMENTS: dict[str, Kind] = {
     CREATION: "json",
     CHECKSUMS: "json",
 }
-"""Every dataset of a store, in the order they are written; all are there, and no others."""
+"""Every dataset that a store must have, in the order they are written."""
 
-ROW_ELEMENTS = (FEATURES, KEY, LABEL, SPLIT, DIGEST, SIZE, MTIME_NS, INODE)
+OPTIONAL: dict[str, Kind] = {
+    GROUP: "text",
+    INDICATOR: "int8",
+    TARGET: "float64",
+    TARGET_NAME: "text",
+}
+"""Those that a store of version 2 may have besides, in the order they are written, before CHECKSUMS."""
+
+KINDS: dict[str, Kind] = {**ELEMENTS, **OPTIONAL}
+"""All of them."""
+
+ROW_ELEMENTS = (FEATURES, KEY, LABEL, SPLIT, DIGEST, SIZE, MTIME_NS, INODE, GROUP, INDICATOR, TARGET)
 """Those with one entry for each row, in the same order."""
+
+
+def known_names(version: int) -> dict[str, Kind]:
+    """Return the datasets that a store of a version may have."""
+    return ELEMENTS if version == 1 else KINDS
+
+
+def version_of(names: Iterable[str]) -> int:
+    """Return the oldest version whose stores may have datasets of these names."""
+    return 1 if ELEMENTS.keys() >= set(names) else 2
+
 
 PAGE = 4096
 """Bytes; `features` of at least this size begin at a multiple of it."""

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatxError, ParameterError, SourceError
+from featx.labels import Label, class_names, class_order, class_set, label_column, label_table, label_text, numbers
 from featx.spec import ExtractionSpec, Preprocessing, digest_of
 from featx.store._digests import rows_per_block
 from featx.store._export import require_new
 from featx.store._folder import cache_folder, store_path
-from featx.store._merge import class_order
 from featx.store._reader import FeatureStore, open_store
 from featx.store._table import SampleTable
 from featx.store._writer import write_store
@@ -40,8 +39,18 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "keys": ("keys", "key"),
     "splits": ("splits", "split"),
     "classes": ("classes", "class_names"),
+    "multilabels": ("multilabels",),
+    "values": ("values", "value", "scores", "score"),
+    "target_names": ("target_names",),
+    "groups": ("groups", "group"),
 }
 """Names, in any case, under which each part is found in a file."""
+
+_LABEL_ROLES = ("labels", "multilabels", "values")
+"""Those that say what is to be learned; a file has one of them."""
+
+_CSV_ROLES = (*_LABEL_ROLES, "keys", "splits", "groups")
+_IN_A_ROW: Mapping[str, Callable[[object], Label | None]] = {"multilabels": class_set, "values": numbers}
 
 
 def import_features(
@@ -65,16 +74,21 @@ def import_features(
     ----------
     path : str or path
         An ``.npy`` file of features, or an ``.npz`` with an array named ``features``, ``X`` or ``embeddings``
-        and, if wanted, ``labels`` or ``y``, ``keys``, ``classes`` and ``splits``. Features are vectors (n, d),
-        sequences (n, length, d) or maps (n, height, width, d), floating point and finite; float64 becomes
+        and, if wanted, ``labels`` or ``y``, ``keys``, ``classes``, ``splits`` and ``groups``. Features are vectors
+        (n, d), sequences (n, length, d) or maps (n, height, width, d), floating point and finite; float64 becomes
         float32. An ``.npy`` is never held in memory.
     out : str or path, optional
         File of the store; by default one in the cache, where importing the same file again replaces it.
     labels : path or sequence, length n, optional
         Instead of those in the file: values, or a file of them: ``.npy``; ``.txt``, one in each line; ``.csv`` with
-        a column ``label`` and, if wanted, ``key`` and ``split``; ``.json``, a list, or an object with ``labels`` and,
-        if wanted, ``keys``, ``splits`` and ``classes``. Text names a class; an integer is an index into `classes`
-        (negative for none), or a name where there are no classes; empty text, null and NaN are none.
+        a column ``label`` and, if wanted, ``key``, ``split`` and ``group``; ``.json``, a list, or an object with
+        ``labels`` and, if wanted, ``keys``, ``splits``, ``groups`` and ``classes``. Text names a class; an integer is
+        an index into `classes` (negative for none), or a name where there are no classes; empty text, null and NaN are
+        none. A table of 0 and 1 of shape (n, k), -1 throughout a row that is not known, and a list of names for each
+        row say which of the classes a row is of; floating point with a fraction somewhere is values to be predicted, of
+        shape (n,) or (n, t), NaN throughout a row that is not known. An array or column ``multilabels`` instead of
+        labels is the former in any case, ``value`` or ``values`` the latter (in a ``.csv`` with ``|`` between several),
+        and so are labels beside ``target_names``.
     name : str, optional
         What the extractor is called. Stores have the same spec, so that a head of one takes features of the
         other, if they were imported under the same name (or, without one, if they hold the same features).
@@ -106,7 +120,9 @@ def import_features(
     found = _read(path, _FEATURES)
     if "features" not in found:
         raise SourceError(f"{path} must hold an array named {', '.join(_NAMES['features'])}: rename the one it has")
-    found |= _label_columns(labels, found)
+    given = _label_columns(labels, found)
+    if given:
+        found = {role: value for role, value in found.items() if role not in (*_LABEL_ROLES, "target_names")} | given
     found |= {key: value for key, value in {"classes": classes, "splits": splits}.items() if value is not None}
     features = found.pop("features")
     _check_features(features)
@@ -201,7 +217,7 @@ def _read_csv(path: Path) -> Columns:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
-        wanted = _named(path, {name: i for i, name in enumerate(header) if _role(name) in ("labels", "keys", "splits")})
+        wanted = _named(path, {name: i for i, name in enumerate(header) if _role(name) in _CSV_ROLES})
         columns: Columns = {name: [] for name in wanted}
         for fields in filter(None, reader):
             if len(fields) != len(header):
@@ -244,7 +260,7 @@ def _label_columns(labels: Any, found: Columns) -> Columns:
         return {"labels": labels}
     path = Path(labels)
     columns = _read(path, _LABELS)
-    if "labels" not in columns:
+    if not columns.keys() & set(_LABEL_ROLES):
         raise SourceError(f"{path} must have labels under one of {', '.join(_NAMES['labels'])}: name them so")
     if "keys" in columns and "keys" in found:
         length = len(found["features"])
@@ -298,36 +314,66 @@ def _digests(features: Array) -> tuple[list[str], str]:
 
 
 def _samples(found: Mapping[str, Any], n: int, size: int) -> SampleTable:
-    labels, classes = _labels(_column("labels", found.get("labels"), n), found.get("classes"))
     keys = _texts("keys", found["keys"], n) if "keys" in found else [f"{row:08d}" for row in range(n)]
     nameless = next((row for row, key in enumerate(keys) if key is None), None)
     if nameless is not None:
         raise ParameterError(f"keys must name every row; row {nameless} has none: name it, or leave keys out")
-    return SampleTable(
-        keys=tuple(key or "" for key in keys),
-        labels=labels,
+    labels, classes = _labels(found, n)
+    return SampleTable.of(
+        labels,
         classes=classes,
+        target_names=_listed("target_names", found.get("target_names")) or (),
+        keys=tuple(key or "" for key in keys),
         splits=tuple(split or "" for split in _texts("splits", found.get("splits"), n)),
+        groups=tuple(group or "" for group in _texts("groups", found.get("groups"), n)),
         sizes=np.full(n, size, dtype=np.int64),
         mtimes_ns=np.zeros(n, dtype=np.int64),
     )
 
 
-def _labels(values: Sequence[object], classes: Any) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return labels as indices into classes, and the classes."""
-    if classes is None:
-        texts = [_text("labels", value) for value in values]
-        names = class_order(text for text in texts if text is not None)
-        index = {name: label for label, name in enumerate(names)}
-        return np.array([-1 if text is None else index[text] for text in texts], dtype=np.int64), names
-    names = tuple(_text("classes", name) or "" for name in np.asarray(classes, dtype=object).ravel().tolist())
-    index = {name: label for label, name in enumerate(names)}
-    return np.array([_class_index(value, index) for value in values], dtype=np.int64), names
+def _labels(found: Mapping[str, Any], n: int) -> tuple[list[Label | None], tuple[str, ...]]:
+    """Return the label of each row, and the classes."""
+    given = [role for role in _LABEL_ROLES if role in found]
+    if len(given) > 1:
+        raise ParameterError(f"labels must be one array of {' or '.join(given)}; got both: leave one out")
+    role = given[0] if given else "labels"
+    values, classes = found.get(role), _listed("classes", found.get("classes"))
+    if role == "labels" and "target_names" in found:
+        role = "values"
+    labels: list[Label | None]
+    if isinstance(values, list) and role in _IN_A_ROW:
+        labels = [_IN_A_ROW[role](value) for value in label_column(role, _boxed(values), n, "rows of features")]
+        return labels, classes or class_order(class_names(labels))
+    table = label_table(values, n, "rows of features", classes=classes, role=role)
+    if table is not None:
+        labels, names = table
+        return labels, classes or names or class_order(class_names(labels))
+    column = label_column("labels", values, n, "rows of features")
+    if classes is not None:
+        index = {name: label for label, name in enumerate(classes)}
+        places = [_class_index(value, index) for value in column]
+        return [None if place < 0 else classes[place] for place in places], classes
+    labels = [label_text(value, "labels") for value in column]
+    return labels, class_order(class_names(labels))
+
+
+def _boxed(values: Sequence[object]) -> Array:
+    """Return a list as an array of its items, which may be lists."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _listed(parameter: str, names: Any) -> tuple[str, ...] | None:
+    """Return a list of names, whatever holds it."""
+    if names is None:
+        return None
+    return tuple(label_text(name, parameter) or "" for name in np.asarray(names, dtype=object).ravel().tolist())
 
 
 def _class_index(value: object, index: Mapping[str, int]) -> int:
     """Return what a label means where the classes are known."""
-    text = _text("labels", value)
+    text = label_text(value, "labels")
     if text is None:
         return -1
     if isinstance(value, (int, float)):
@@ -342,39 +388,4 @@ def _class_index(value: object, index: Mapping[str, int]) -> int:
 
 
 def _texts(parameter: str, values: Any, n: int) -> list[str | None]:
-    return [_text(parameter, value) for value in _column(parameter, values, n)]
-
-
-def _column(parameter: str, values: Any, n: int) -> Sequence[object]:
-    """Return one value for each row, or Nones if there are none."""
-    if values is None:
-        return [None] * n
-    array = values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ParameterError(
-            f"{parameter} must be one value for each row; got shape {array.shape}"
-            " (one-hot rows become labels with labels.argmax(axis=1))"
-        )
-    if len(array) != n:
-        raise ParameterError(f"{parameter} must be as many as the rows of features, {n}; got {len(array)}: match them")
-    column: list[object] = array.tolist()
-    return column
-
-
-def _text(parameter: str, value: object) -> str | None:
-    """Return a value as text: whole numbers without a point, nothing for None, NaN and empty text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        value = int(value) if value.is_integer() else value
-    if value is None or value == "":
-        return None
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    raise ParameterError(f"{parameter} must be text or numbers; got {type(value).__name__} ({str(value)[:60]!r})")
+    return [label_text(value, parameter) for value in label_column(parameter, values, n, "rows of features")]

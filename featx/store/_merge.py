@@ -1,9 +1,7 @@
 """Several stores of one spec as one."""
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError, SpecMismatchError
+from featx.labels import Label, class_order
 from featx.spec import digest_of
 from featx.store._export import checked_rows, require_new
 from featx.store._reader import FeatureStore, open_store
 from featx.store._table import SampleTable
 from featx.store._writer import write_store
 
-__all__ = ["class_order", "merge_stores"]
+__all__ = ["merge_stores"]
 
 _AGREEMENT = 0.01
 """Relative difference up to which two rows of the same bytes are the same features: they depend on the batch's shape
@@ -40,7 +39,7 @@ def merge_stores(
     """Write the rows of several stores of one spec into one; memory does not grow with the features.
 
     Rows come in the order of the stores. A sample that several stores have (same key, same content) is there
-    once; if only one of them knows its label or split, it has that. Classes are united by name. A sample that
+    once; if only one of them knows its label, split or group, it has that. Classes are united by name. A sample that
     failed in one store and has a row in another is no failure. Features are held against their digests as they
     are read, so damage is never passed on.
 
@@ -79,7 +78,7 @@ def merge_stores(
     require_new(path, overwrite=overwrite, besides=stores)
     prefixes = [f"{each}/" for each in _names(stores)] if prefix else [""] * len(stores)
     classes = class_order(name for store in stores for name in store.classes)
-    rows, labels, splits = _choose(stores, prefixes, classes)
+    rows, labels, splits, groups = _choose(stores, prefixes)
     taken = list(zip(stores, prefixes, rows, strict=True))
     keys = [before + store.keys[row] for store, before, mine in taken for row in mine]
     failures: dict[str, str] = {}
@@ -90,8 +89,14 @@ def merge_stores(
     write_store(
         path,
         spec=stores[0].spec,
-        samples=SampleTable(
-            keys=tuple(keys), labels=labels, classes=classes, splits=splits, **_other_columns(stores, rows)
+        samples=SampleTable.of(
+            labels,
+            classes=classes,
+            target_names=next((store.target_names for store in stores if store.labelled.any()), ()),
+            keys=tuple(keys),
+            splits=splits,
+            groups=groups,
+            **_other_columns(stores, rows),
         ),
         digests=[store.digests[row] for store, _, mine in taken for row in mine],
         features=_features(stores, rows),
@@ -114,14 +119,6 @@ def merge_stores(
     return open_store(path)
 
 
-def class_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return distinct names sorted, or by value if all are integers: the order that sources give them."""
-    distinct = set(names)
-    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in distinct):
-        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
-    return tuple(sorted(distinct))
-
-
 def _require_alike(stores: Sequence[FeatureStore]) -> None:
     if len(stores) < 2:
         raise ParameterError(f"stores must be at least two; got {len(stores)}: name those to merge")
@@ -139,6 +136,18 @@ def _require_alike(stores: Sequence[FeatureStore]) -> None:
                 f" {first.features.shape[1:]} and {store.path} {store.axes} {store.features.shape[1:]}:"
                 " they cannot be of one network, so import them under different names"
             )
+    labelled = [store for store in stores if store.labelled.any()]
+    for store in labelled[1:]:
+        before = labelled[0]
+        if (before.task, before.target_names) != (store.task, store.target_names):
+            raise ParameterError(
+                f"stores that are merged must be labelled alike; {before.path} is for {_purpose(before)} and"
+                f" {store.path} for {_purpose(store)}: extract both from sources that say the same"
+            )
+
+
+def _purpose(store: FeatureStore) -> str:
+    return f"{store.task} of {', '.join(store.target_names)}" if store.target_names else store.task
 
 
 def _names(stores: Sequence[FeatureStore]) -> list[str]:
@@ -153,34 +162,35 @@ def _names(stores: Sequence[FeatureStore]) -> list[str]:
 
 
 def _choose(
-    stores: Sequence[FeatureStore], prefixes: Sequence[str], classes: Sequence[str]
-) -> tuple[list[list[int]], npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return the rows to take of each store, and the label and split of each, in the order of the new store."""
-    index = {name: label for label, name in enumerate(classes)}
+    stores: Sequence[FeatureStore], prefixes: Sequence[str]
+) -> tuple[list[list[int]], list[Label | None], list[str], list[str]]:
+    """Return the rows to take of each store, and the label, split and group of each, in the order of the new store."""
     rows: list[list[int]] = [[] for _ in stores]
     origins: list[tuple[int, int]] = []
-    labels: list[int] = []
+    labels: list[Label | None] = []
     splits: list[str] = []
+    groups: list[str] = []
     place: dict[str, int] = {}
     for number, (store, before) in enumerate(zip(stores, prefixes, strict=True)):
-        names = np.array([*(index[name] for name in store.classes), -1], dtype=np.int64)
-        samples = zip(store.keys, names[store.labels].tolist(), store.splits, strict=True)
-        for row, (key, label, split) in enumerate(samples):
+        samples = zip(store.keys, store.samples.named_labels(), store.splits, store.groups, strict=True)
+        for row, (key, label, split, group) in enumerate(samples):
             known = place.setdefault(before + key, len(origins))
             if known == len(origins):
                 rows[number].append(row)
                 origins.append((number, row))
                 labels.append(label)
                 splits.append(split)
+                groups.append(group)
                 continue
             first, first_row = origins[known]
             if stores[first].digests[first_row] != store.digests[row]:
                 raise _disagreement(stores[first], store, key, "content")
             if not _is_close(stores[first].features[first_row], store.features[row]):
                 raise _disagreement(stores[first], store, key, "features, from the same content,")
-            labels[known] = _agreed(labels[known], label, -1, _disagreement(stores[first], store, key, "label"))
+            labels[known] = _agreed(labels[known], label, None, _disagreement(stores[first], store, key, "label"))
             splits[known] = _agreed(splits[known], split, "", _disagreement(stores[first], store, key, "split"))
-    return rows, np.array(labels, dtype=np.int64), tuple(splits)
+            groups[known] = _agreed(groups[known], group, "", _disagreement(stores[first], store, key, "group"))
+    return rows, labels, splits, groups
 
 
 def _agreed(mine: T, theirs: T, nothing: T, disagreement: ParameterError) -> T:
@@ -205,12 +215,11 @@ def _is_close(mine: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> bool:
     return bool(np.linalg.norm(a - b) <= _AGREEMENT * max(np.linalg.norm(a), np.linalg.norm(b)))
 
 
-def _other_columns(stores: Sequence[FeatureStore], rows: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[Any]]:
+def _other_columns(stores: Sequence[FeatureStore], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return what the table holds of each sample's file."""
-    names = {field.name for field in fields(SampleTable)} - {"keys", "labels", "classes", "splits"}
     return {
-        name: np.concatenate([getattr(store.samples, name)[mine] for store, mine in _taken(stores, rows)])
-        for name in names
+        name: np.concatenate([getattr(store, name)[mine] for store, mine in _taken(stores, rows)])
+        for name in ("sizes", "mtimes_ns", "inodes")
     }
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError, StoreError, did_you_mean
+from featx.labels import Task
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
 from featx.store._audit import Layout, read_layout
 from featx.store._compressed import CompressedFeatures
 from featx.store._contents import Contents
 from featx.store._dataset import FeatureDataset
-from featx.store._table import SampleTable, as_integers, check_labels
+from featx.store._table import Floats, Indicator, SampleTable, as_indicator, as_integers, as_targets, check_labels
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -63,8 +64,20 @@ class FeatureStore:
         A letter for each axis of `features`, such as ``NC``.
     keys : tuple of str, length n
         Names of the samples.
+    task : {"classification", "multilabel", "regression"}
+        What is to be learned: which of the `labels`, `multilabels` and `targets` is.
     labels : ndarray of int64, shape (n,)
-        Indices into `classes`; -1 for none.
+        Indices into `classes`; -1 for none, and throughout if the task is another.
+    multilabels : ndarray of bool, shape (n, k), or None
+        Which of the k `classes` each sample is of; False throughout a row that is not `labelled`.
+    targets : ndarray of float64, shape (n, t), or None
+        Numbers to be predicted; NaN throughout a row that is not `labelled`.
+    target_names : tuple of str, length t
+        Names of these; ``("value",)`` for a single one without.
+    labelled : ndarray of bool, shape (n,)
+        Which samples have a label, are known to be of some or none of the classes, or have numbers.
+    groups : tuple of str, length n
+        What each sample was taken from, such as a patient; empty for none.
     classes : tuple of str
         Names of the classes.
     splits : tuple of str, length n
@@ -131,6 +144,55 @@ class FeatureStore:
             raise self._contents.damaged(names.LABEL) from error
         return labels
 
+    @property
+    def task(self) -> Task:
+        """What is to be learned; "classification" too if no sample has a label."""
+        if names.TARGET in self._contents:
+            return "regression"
+        return "multilabel" if names.INDICATOR in self._contents else "classification"
+
+    @cached_property
+    def multilabels(self) -> npt.NDArray[np.bool_] | None:
+        """Which of the `classes` each sample is of, bool of shape (n, k); None if the task is another."""
+        return None if self._indicator is None else _read_only(self._indicator > 0)
+
+    @cached_property
+    def targets(self) -> Floats | None:
+        """Numbers to be predicted, float64 of shape (n, t), NaN where not known; None if the task is another."""
+        if names.TARGET not in self._contents:
+            return None
+        try:
+            return as_targets("targets", self._contents.array(names.TARGET))
+        except ParameterError as error:
+            raise self._contents.damaged(names.TARGET) from error
+
+    @cached_property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the columns of `targets`."""
+        return self._contents.texts(names.TARGET_NAME) if names.TARGET_NAME in self._contents else ()
+
+    @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Which samples something is known of that could be learned, bool of shape (n,)."""
+        if self.targets is not None:
+            return _read_only(~np.isnan(self.targets[:, 0]))
+        return _read_only((self.labels if self._indicator is None else self._indicator[:, 0]) >= 0)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """What each sample was taken from; empty for none."""
+        return self._contents.texts(names.GROUP) if names.GROUP in self._contents else ("",) * len(self)
+
+    @cached_property
+    def _indicator(self) -> Indicator | None:
+        """`multilabels` as they are stored: -1 throughout a row that is not known."""
+        if names.INDICATOR not in self._contents:
+            return None
+        try:
+            return as_indicator("indicator", self._contents.array(names.INDICATOR), len(self.classes))
+        except ParameterError as error:
+            raise self._contents.damaged(names.INDICATOR) from error
+
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Split of each sample; empty for none."""
@@ -174,6 +236,10 @@ class FeatureStore:
                 sizes=self.sizes,
                 mtimes_ns=self.mtimes_ns,
                 inodes=self.inodes,
+                groups=self.groups,
+                indicator=self._indicator,
+                targets=self.targets,
+                target_names=self.target_names,
             )
         except ParameterError as error:
             raise StoreError(f"{self.path} holds columns that do not fit each other ({error})") from error
@@ -245,7 +311,10 @@ class FeatureStore:
 
     def summary(self) -> dict[str, Any]:
         """Return facts for people, all of them JSON, none of them read from the features."""
-        labels = np.bincount(self.labels + 1, minlength=len(self.classes) + 1).tolist()
+        if self.multilabels is None:
+            counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
+        else:
+            counts = self.multilabels.sum(axis=0)
         return {
             "name": self.name,
             "path": str(self.path),
@@ -257,9 +326,12 @@ class FeatureStore:
             "compressed": self._layout.chunks is not None,
             "key": self.spec.digest,
             "checksum": self.checksum,
-            "classes": dict(zip(self.classes, labels[1:], strict=True)),
-            "unlabelled": labels[0],
+            "task": self.task,
+            "classes": dict(zip(self.classes, counts.tolist(), strict=True)),
+            "targets": self._target_ranges(),
+            "unlabelled": int((~self.labelled).sum()),
             "splits": self._split_counts(),
+            "groups": len(set(self.groups) - {""}),
             "failures": self._layout.elements[names.FAILED_KEY].shape[0],
             "spec": self.spec.to_dict(),
             "source": self.source,
@@ -267,6 +339,21 @@ class FeatureStore:
             "creation": self.creation,
         }
 
+    def _target_ranges(self) -> dict[str, dict[str, float]]:
+        """Return the least, mean and greatest of each number to be predicted."""
+        if self.targets is None or not self.labelled.any():
+            return {}
+        known = self.targets[self.labelled]
+        return {
+            name: {"min": float(column.min()), "mean": float(column.mean()), "max": float(column.max())}
+            for name, column in zip(self.target_names, known.T, strict=True)
+        }
+
     def _split_counts(self) -> dict[str, int]:
         counts = Counter(self._contents.array(names.SPLIT).tolist())
         return {raw.decode("utf-8", "surrogateescape"): counts[raw] for raw in sorted(counts)}
+
+
+def _read_only(array: Array) -> Array:
+    array.setflags(write=False)
+    return array

@@ -71,7 +71,7 @@ def verify_store(path: str | os.PathLike[str]) -> VerifyReport:
         return VerifyReport(path, (str(error),))
     problems = []
     checked = 0
-    for name in names.ELEMENTS:
+    for name in layout.elements:
         if name not in (names.FEATURES, names.CHECKSUMS):  # the latter have been read
             checked += layout.elements[name].nbytes
             try:

@@ -26,6 +26,7 @@ from featx.store._text import check_names, clean_reason, encode
 Array = npt.NDArray[Any]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_NUMBERS: Mapping[names.Kind, Any] = {"int64": h5t.STD_I64LE, "int8": h5t.STD_I8LE, "float64": h5t.IEEE_F64LE}
 _MARGIN = 2**20  # HDF5's own structures and the alignment of some fifteen arrays: about 150 KB
 _CHUNK_MARGIN = 1024  # what Blosc2 adds to a chunk that does not shrink, and HDF5's index
 
@@ -99,7 +100,7 @@ def write_store(
     needed = (
         -(-len(samples) // together) * (together * row_bytes + margin)
         + sum(array.nbytes for array in arrays.values())
-        + 70 * (len(samples) // blocks.rows + len(names.ELEMENTS) + 10)
+        + 70 * (len(samples) // blocks.rows + len(names.KINDS) + 10)
         + _MARGIN
     )
     with replacing(path) as temporary:
@@ -122,10 +123,10 @@ def write_store(
                 raise ParameterError(f"features must have {len(samples)} rows, one for each sample; got {start}")
             checksums = _checksums(arrays, blocks, shape, dtype)
             with disk_errors(path):
-                for name in names.ELEMENTS:
+                for name in names.KINDS:
                     if name in arrays:
                         file.write(name, arrays[name])
-                file.finish(checksums, spec.digest)
+                file.finish(checksums, spec.digest, names.version_of(arrays))
         finally:
             file.close()
         with disk_errors(path), temporary.open("rb+") as opened:
@@ -159,7 +160,20 @@ def _row_arrays(samples: SampleTable, digests: Sequence[str]) -> dict[str, Array
         names.MTIME_NS: samples.mtimes_ns.astype("<i8"),
         names.INODE: samples.inodes.astype("<i8"),
         names.CLASSES: encode(samples.classes),
+        **_optional_arrays(samples),
     }
+
+
+def _optional_arrays(samples: SampleTable) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    if any(samples.groups):
+        arrays[names.GROUP] = encode(samples.groups)
+    if samples.indicator is not None:
+        arrays[names.INDICATOR] = samples.indicator
+    if samples.targets is not None:
+        arrays[names.TARGET] = samples.targets.astype("<f8")
+        arrays[names.TARGET_NAME] = encode(samples.target_names)
+    return arrays
 
 
 def _failure_arrays(samples: SampleTable, failures: Sequence[tuple[str, str]]) -> dict[str, Array]:
@@ -268,22 +282,22 @@ class _Writer:
 
     def write(self, name: str, array: Array) -> None:
         """Write a small array whole."""
-        kind = names.ELEMENTS[name]
-        datatype = h5t.STD_I64LE if kind == "int64" else _text_type(array.dtype.itemsize)
+        kind = names.KINDS[name]
+        datatype = _NUMBERS[kind] if kind in _NUMBERS else _text_type(array.dtype.itemsize)
         dataset = self._create(name, array.shape, datatype)
         if kind == "text":
             _set_text(dataset, names.ATTRIBUTE_ENCODING, names.TEXT_ENCODING)
         if array.size:
             dataset.write(h5s.ALL, h5s.ALL, array, mtype=datatype)
 
-    def finish(self, checksums: Array, spec_digest: str) -> None:
+    def finish(self, checksums: Array, spec_digest: str, number: int) -> None:
         """Write what makes the file complete, and have all of it on the disk."""
         self.write(names.CHECKSUMS, checksums)
         _set_text(h5d.open(self._file, names.SPEC.encode()), names.ATTRIBUTE_DIGEST, spec_digest)
         root = h5g.open(self._file, b"/")
         _set_text(root, names.ATTRIBUTE_CHECKSUM, array_digest(checksums))
         version = h5a.create(root, names.ATTRIBUTE_VERSION.encode(), h5t.STD_I64LE, h5s.create(h5s.SCALAR))
-        version.write(np.array(names.FORMAT_VERSION, dtype="<i8"))
+        version.write(np.array(number, dtype="<i8"))
         _set_text(root, names.ATTRIBUTE_FORMAT, names.FORMAT_NAME)
         h5f.flush(self._file)
         os.fsync(self._file.get_vfd_handle())
@@ -297,7 +311,7 @@ class _Writer:
         space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
         properties = self._contiguous if properties is None else properties
         dataset = h5d.create(self._file, name.encode(), datatype, space, properties)
-        _set_text(dataset, names.ATTRIBUTE_TYPE, names.ELEMENTS[name])
+        _set_text(dataset, names.ATTRIBUTE_TYPE, names.KINDS[name])
         return dataset
 
 

@@ -99,3 +99,24 @@ def test_a_file_of_ones_own(photos, tmp_path):
         explain(photos, BACKBONE, out=out, pool="max")
     with pytest.raises(TypeError, match="poool"):
         explain(photos, BACKBONE, out=out, poool="max")
+
+
+@pytest.mark.parametrize(
+    ("head", "before", "after"),
+    [
+        ("labels", "a|b", "a"),
+        ("labels", "a", "[]"),
+        ("value", "1", "2"),
+        ("value", "1", ""),
+        ("label,group", "a,p", "a,"),
+    ],
+)
+def test_other_labels_of_any_kind(photos, tmp_path, head, before, after):
+    files = [file.relative_to(photos).as_posix() for file in sorted(photos.rglob("*.png"))]
+    manifest = photos / "list.csv"
+    manifest.write_text("\n".join([f"path,{head}", *(f"{file},{before}" for file in files)]))
+    extract(manifest, BACKBONE, cache=tmp_path / "cache")
+    assert explained(manifest, tmp_path).hit
+    manifest.write_text(manifest.read_text().replace(f"{files[2]},{before}", f"{files[2]},{after}"))
+    found = explained(manifest, tmp_path)
+    assert (found.hit, found.unchanged, found.relabelled) == (False, 9, (files[2],))

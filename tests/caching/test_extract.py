@@ -347,3 +347,35 @@ def test_a_disk_that_will_be_too_small_is_foreseen(photos, cache, monkeypatch):
         extract(photos, BACKBONE, cache=cache)
     assert TinyNet.forwards <= forwards + 1  # the one that lists the nodes
     assert not list(cache.glob("*.h5"))
+
+
+def test_other_labels_values_and_groups_cost_no_feature(tmp_path):
+    photos = write_folder(tmp_path / "photos", per_class=2)
+    files = [file.relative_to(photos).as_posix() for file in sorted(photos.rglob("*.png"))]
+    manifest = photos / "list.csv"
+
+    def extracted_with(head, fields):
+        lines = [f"{file},{field}" for file, field in zip(files, fields, strict=True)]
+        manifest.write_text("\n".join([f"path,{head}", *lines]))
+        ((found,), ran, _) = extracted(manifest, tmp_path / "cache")
+        return found, ran
+
+    plain, ran = extracted_with("label", "ababab")
+    assert (ran > 0, plain.store.task) == (True, "classification")
+    features = plain.store.features.tobytes()
+    tasks = []
+    for head, fields in (
+        ("labels", ["a|b", "[]", "", "a", "b", "c"]),
+        ("labels", ["a|b", "[]", "", "a", "b", "b|c"]),
+        ("value", ["1", "2.5", "", "0", "0", "-1"]),
+        ("value,group", ["1,p", "2.5,p", ",", "0,q", "0,q", "-1,"]),
+        ("value,group", ["1,p", "2.5,p", ",", "0,q", "0,p", "-1,"]),
+    ):
+        found, ran = extracted_with(head, fields)
+        assert (ran, found.hit, found.changes.kept) == (0, False, 6)
+        assert found.store.features.tobytes() == features
+        assert extracted_with(head, fields)[0].hit
+        tasks.append(found.store.task)
+    assert tasks == ["multilabel"] * 2 + ["regression"] * 3
+    assert found.store.targets[:, 0].tolist() == [1, 2.5, pytest.approx(np.nan, nan_ok=True), 0, 0, -1]
+    assert found.store.groups == ("p", "p", "", "q", "p", "")

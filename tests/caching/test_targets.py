@@ -98,3 +98,25 @@ def test_what_the_listing_does_not_know_is_read(tmp_path):
     table = replace(make_table(3), sizes=np.full(3, -1), mtimes_ns=np.zeros(3, dtype=np.int64))
     store = save(tmp_path / "a.h5", make_features(3), samples=table)
     assert known_digests(Listed(*(Sample(key) for key in table.keys)), targets_of(store)) == [None] * 3
+
+
+@pytest.mark.parametrize("label", [("cat",), ("cat", "dog"), (), (1.0,), (1.5, 2.0)])
+def test_the_listing_tells_labels_of_other_kinds_apart(label):
+    given = replace(SAMPLES[0], label=label)
+    digests = {listing_digest(Listed(sample)) for sample in (SAMPLES[0], given, replace(given, label=None))}
+    assert len(digests) == 3
+
+
+def test_groups_count_and_listings_without_them_are_what_they_were():
+    assert listing_digest(Listed(*SAMPLES)) != listing_digest(Listed(replace(SAMPLES[0], group="p"), *SAMPLES[1:]))
+    known = "0e29d750103ebc0efcc0665a445cc6f04cf6c039d788a6aeaa49f8ece84d2b19"
+    assert listing_digest(Listed(*SAMPLES)) == known
+
+
+def test_the_table_has_groups_and_labels_of_other_kinds():
+    table = sample_table(Listed(Sample("a", ("x", "y"), group="p"), Sample("b", ()), Sample("c")))
+    assert table.classes == ("x", "y")
+    assert table.indicator.tolist() == [[1, 1], [0, 0], [-1, -1]]
+    assert table.groups == ("p", "", "")
+    table = sample_table(Listed(Sample("a", (1.0, 2.0)), Sample("b")))
+    assert np.array_equal(table.targets, [[1, 2], [np.nan, np.nan]], equal_nan=True)

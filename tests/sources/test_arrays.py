@@ -161,3 +161,42 @@ def test_damaged_npz(tmp_path):
         np.save(file, RGB)
     with pytest.raises(SourceError, match=r"numpy\.savez"):
         open_source(path)
+
+
+FOUR = np.zeros((4, 2, 2), np.uint8)
+
+
+def labels_of(*arguments, **options):
+    source = ArraySource(FOUR, *arguments, **options)
+    return [sample.label for sample in source.samples], source.classes
+
+
+def test_tables_and_lists_of_classes():
+    table = np.array([[1, 1, 0], [0, 0, 0], [-1, -1, -1], [0, 1, 0]])
+    assert labels_of(table) == ([("0", "1"), (), None, ("1",)], ("0", "1", "2"))
+    assert labels_of(table, classes=["b", "a", "never"]) == ([("a", "b"), (), None, ("a",)], ("a", "b", "never"))
+    assert labels_of([["b", "a"], [], None, ["a"]]) == ([("a", "b"), (), None, ("a",)], ("a", "b"))
+    assert ArraySource(FOUR, table).limit(1).classes == ("0", "1", "2")
+
+
+def test_values_and_groups():
+    assert labels_of([0.5, 1, None, 2]) == ([(0.5,), (1.0,), None, (2.0,)], ())
+    assert labels_of(np.arange(8).reshape(4, 2) / 2)[0] == [(0.0, 0.5), (1.0, 1.5), (2.0, 2.5), (3.0, 3.5)]
+    source = ArraySource(FOUR, [1, 2, 1, 2], groups=["p", None, "q", 3])
+    assert [sample.group for sample in source.samples] == ["p", None, "q", "3"]
+    assert [sample.label for sample in source.samples] == ["1", "2", "1", "2"]
+
+
+def test_an_npz_says_what_its_arrays_are(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(
+        path, x_train=FOUR, multilabels_train=np.eye(4), x_test=FOUR, test_multilabels=np.eye(4), groups_test=[1] * 4
+    )
+    source = open_source(path)
+    assert [sample.label for sample in source.samples] == [("0",), ("1",), ("2",), ("3",)] * 2
+    assert [sample.group for sample in source.samples] == ["1"] * 4 + [None] * 4
+    np.savez(path, images=FOUR, values=[1, 2, 3, 4])
+    assert [sample.label for sample in open_source(path).samples] == [(1.0,), (2.0,), (3.0,), (4.0,)]
+    np.savez(path, images=FOUR, values=[1, 2, 3, 4], labels=[1, 2, 3, 4])
+    with pytest.raises(SourceError, match=r"set\.npz.*one array of labels or values"):
+        open_source(path)

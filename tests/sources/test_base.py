@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import featx.sources
 from featx.errors import ParameterError, SourceError
-from featx.sources import ArraySource, Sample, class_order, content_digest, open_source
-from featx.sources._base import file_name, label_names, label_text, named_label
+from featx.sources import ArraySource, Sample, content_digest, open_source
+from featx.sources._base import file_name, label_names, named_label
 
 from .helpers import encoded, write_folder
 
@@ -17,27 +17,6 @@ from .helpers import encoded, write_folder
 def test_public_names_are_sorted_and_there():
     assert featx.sources.__all__ == sorted(featx.sources.__all__, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(featx.sources, name) for name in featx.sources.__all__)
-
-
-def test_classes_are_sorted_by_name_and_integers_by_value():
-    assert class_order(["dog", "cat", "10", "9"]) == ("10", "9", "cat", "dog")
-    assert class_order(["10", "9", "-1", "9"]) == ("-1", "9", "10")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        *[(3, "3"), (3.0, "3"), (0.5, "0.5"), (np.int64(7), "7"), (np.float32(2), "2"), (True, "True")],
-        *[("x", "x"), (b"\xff", "\udcff"), (np.str_("y"), "y"), (None, None), ("", None), (float("nan"), None)],
-    ],
-)
-def test_label_text(value, text):
-    assert label_text(value) == text
-
-
-def test_label_text_refuses_lists():
-    with pytest.raises(SourceError, match="list"):
-        label_text([1, 2])
 
 
 def test_names_that_stand_twice_are_told_apart():

@@ -120,3 +120,40 @@ def test_without_the_package(monkeypatch):
     monkeypatch.delitem(sys.modules, "datasets")
     with pytest.raises(MissingDependencyError, match=r"pip install featx\[hf\]"):
         open_source("hf:user/set")
+
+
+@pytest.mark.parametrize(
+    ("feature", "column", "labels", "classes"),
+    [
+        (
+            datasets.Sequence(datasets.ClassLabel(names=["cat", "dog", "bird"])),
+            [[1, 0], [], None, [2]],
+            [("cat", "dog"), (), None, ("bird",)],
+            ("bird", "cat", "dog"),
+        ),
+        (
+            datasets.Sequence(datasets.Value("string")),
+            [["b", "a"], [], None, ["b"]],
+            [("a", "b"), (), None, ("b",)],
+            ("a", "b"),
+        ),
+        (datasets.Value("float32"), [1, 0.5, None, -2], [(1.0,), (0.5,), None, (-2.0,)], ()),
+        (
+            datasets.Sequence(datasets.Value("float64")),
+            [[1, 2], [0.5, 3], None, [0, 0]],
+            [(1.0, 2.0), (0.5, 3.0), None, (0.0, 0.0)],
+            (),
+        ),
+    ],
+)
+def test_several_classes_and_values(tmp_path, feature, column, labels, classes):
+    table(PICTURES, column, feature=feature).save_to_disk(tmp_path / "x")
+    source = open_source(f"hf:{tmp_path}/x")
+    assert [sample.label for sample in source.samples] == labels
+    assert source.classes == classes
+
+
+def test_values_that_are_none_are_refused(tmp_path):
+    table(PICTURES[:2], [1.0, float("inf")], feature=datasets.Value("float32")).save_to_disk(tmp_path / "x")
+    with pytest.raises(SourceError, match="is wrong in 00000001: a value must be a finite number; got inf"):
+        open_source(f"hf:{tmp_path}/x")

@@ -149,3 +149,104 @@ def test_other_endings_and_missing_manifests(folder):
         ManifestSource(folder / "x.txt").samples  # noqa: B018
     with pytest.raises(SourceError, match="no such file"):
         ManifestSource(folder / "x.csv").samples  # noqa: B018
+
+
+def labels_of(source):
+    return {sample.key: sample.label for sample in source.samples}
+
+
+SEVERAL = {"img/a.jpg": ("cat", "dog|wolf"), "img/b.jpg": (), "c.JPG": None}
+VALUES = {"img/a.jpg": (0.5, 12.0), "img/b.jpg": (-1.0, 0.0), "c.JPG": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", 'path,labels\nimg/a.jpg,"[""dog|wolf"", ""cat""]"\nimg/b.jpg,[]\nc.JPG,\n'),
+        (
+            "x.jsonl",
+            '{"path": "img/a.jpg", "Labels": ["dog|wolf", "cat"]}\n{"path": "img/b.jpg", "labels": []}\n'
+            '{"path": "c.JPG", "labels": null}\n',
+        ),
+    ],
+)
+def test_several_classes(folder, name, text):
+    source = open_source(write(folder, text, name))
+    assert labels_of(source) == SEVERAL
+    assert source.classes == ("cat", "dog|wolf")
+
+
+def test_several_classes_with_bars_between(folder):
+    source = open_source(write(folder, "path,labels\nimg/a.jpg,10|9\nimg/b.jpg,9\n"))
+    assert labels_of(source) == {"img/a.jpg": ("10", "9"), "img/b.jpg": ("9",)}
+    assert source.classes == ("9", "10")
+
+
+@pytest.mark.parametrize("column", ["value", "VALUES", "score"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "path,{}\nimg/a.jpg,0.5|12\nimg/b.jpg,-1|0\nc.JPG,\n"),
+        ("x.csv", 'path,{}\nimg/a.jpg,"[0.5, 12]"\nimg/b.jpg,"[-1,0]"\nc.JPG,\n'),
+        (
+            "x.jsonl",
+            '{{"path": "img/a.jpg", "{0}": [0.5, 12]}}\n{{"path": "img/b.jpg", "{0}": [-1, 0]}}\n{{"path": "c.JPG"}}\n',
+        ),
+    ],
+)
+def test_values(folder, name, text, column):
+    source = open_source(write(folder, text.format(column), name))
+    assert labels_of(source) == VALUES
+    assert source.classes == ()
+
+
+def test_lists_and_groups_in_parquet(folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for column, expected in (("labels", SEVERAL), ("values", VALUES)):
+        lists = [None if label is None else list(label) for label in expected.values()]
+        table = pyarrow.table({"path": list(expected), column: lists, "group": ["p", None, "q"]})
+        parquet.write_table(table, folder / "x.parquet")
+        source = open_source(folder / "x.parquet")
+        assert labels_of(source) == expected
+        assert [(sample.key, sample.group) for sample in source.samples] == [
+            ("c.JPG", "q"),
+            ("img/a.jpg", "p"),
+            ("img/b.jpg", None),
+        ]
+
+
+def test_groups(folder):
+    source = open_source(write(folder, "path,label,Group_ID\nimg/a.jpg,x,7\nimg/b.jpg,y,\n"))
+    assert [(sample.key, sample.label, sample.group) for sample in source.samples] == [
+        ("img/a.jpg", "x", "7"),
+        ("img/b.jpg", "y", None),
+    ]
+
+
+def test_columns_that_are_empty_are_in_nobodys_way(folder):
+    source = open_source(write(folder, "path,label,labels,score\nimg/a.jpg,x,,\nimg/b.jpg,y,,\n"))
+    assert labels_of(source) == {"img/a.jpg": "x", "img/b.jpg": "y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label,labels\na.jpg,x,x|y\n",
+            "line 2: a row must have one of label, labels, value; got label and labels",
+        ),
+        ("path,labels,score\na.jpg,x|y,3\n", "got labels and value"),
+        ("path,label,labels\na.jpg,x,\nb.jpg,,x|y\n", "of one kind for all samples; got a class and a list of classes"),
+        ("path,value\na.jpg,1\nb.jpg,1|2\n", "as many numbers for each sample; got 1 and 2"),
+        ("path,value\na.jpg,nan\n", "line 2: a value must be a finite number; got 'nan': leave it empty"),
+        ("path,value\na.jpg,1\nb.jpg,inf\n", "line 3: a value must be a finite number; got 'inf'"),
+        ("path,value\na.jpg,tall\n", "a value must be a finite number; got 'tall'"),
+        ("path,labels\na.jpg,x||y\n", "line 2: labels must name a class in every place; got 'x||y'"),
+    ],
+)
+def test_wrong_labels_and_values(folder, text, message):
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(write(folder, text))
+    assert "labels.csv" in str(caught.value)

@@ -27,6 +27,28 @@ def make_table(rows: int, classes: tuple[str, ...] = ("cat", "dog")) -> SampleTa
     )
 
 
+TASKS = ("multilabel", "regression")
+
+
+def make_labelled(task: str, rows: int = 7) -> SampleTable:
+    """Return a table of groups and of labels that are more than one class; the last row is not known."""
+    plain = make_table(rows, classes=())
+    labels: list[Any] = {
+        "multilabel": [tuple(name for bit, name in enumerate("abc") if row >> bit & 1) for row in range(rows - 1)],
+        "regression": [(row / 3, -1e300 * row) for row in range(rows - 1)],
+    }[task]
+    return SampleTable.of(
+        [*labels, None],
+        classes=("a", "b", "c"),
+        keys=plain.keys,
+        splits=plain.splits,
+        sizes=plain.sizes,
+        mtimes_ns=plain.mtimes_ns,
+        inodes=plain.inodes,
+        groups=[("", "anna", "bo\udcff")[row % 3] for row in range(rows)],
+    )
+
+
 def make_digests(rows: int) -> list[str]:
     return [hashlib.sha256(str(i).encode()).hexdigest() for i in range(rows)]
 

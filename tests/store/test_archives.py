@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.store import FORMAT_VERSION, open_store, verify_store
+from featx.store import FORMAT_VERSION, CompressedFeatures, open_store, verify_store, write_store
 
 ARCHIVES = Path(__file__).parents[1] / "data" / "archives"
 STORES = sorted(ARCHIVES.glob("v*/*.h5"))
@@ -27,9 +27,35 @@ def test_a_frozen_store_opens_and_holds_what_was_written(path):
     assert features.tobytes().hex() == expected.pop("features")
     assert json.loads(store.spec.to_json()) == expected.pop("spec")
     assert [list(failure) for failure in store.failures] == expected.pop("failures")
+    targets = expected.pop("targets", None)
+    assert (store.targets is None) == (targets is None)
+    assert targets is None or np.array_equal(store.targets, np.array(targets, dtype=np.float64), equal_nan=True)
     for name, values in expected.items():
         found = getattr(store, name)
         assert (found.tolist() if isinstance(found, np.ndarray) else found) == (
             tuple(values) if isinstance(values, list) and isinstance(found, tuple) else values
         )
     assert store.samples.keys == store.keys
+
+
+@pytest.mark.parametrize("path", STORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_same_contents_still_give_the_same_bytes(tmp_path, path):
+    store = open_store(path)
+    write_store(
+        tmp_path / "again.h5",
+        spec=store.spec,
+        samples=store.samples,
+        digests=store.digests,
+        features=[np.asarray(store.features)],
+        feature_shape=store.features.shape[1:],
+        axes=store.axes,
+        failures=store.failures,
+        source=store.source,
+        backbone=store.backbone,
+        creation=store.creation,
+        compress=isinstance(store.features, CompressedFeatures),
+    )
+    again = open_store(tmp_path / "again.h5")
+    assert again.checksum == store.checksum
+    if not isinstance(store.features, CompressedFeatures):  # whose bytes are those of a version of hdf5plugin
+        assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()

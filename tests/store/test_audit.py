@@ -10,7 +10,7 @@ from h5py import h5d, h5p, h5s, h5t
 from featx.errors import StoreError
 from featx.store import _format as names
 from featx.store import open_store
-from tests.store.helpers import make_features, save
+from tests.store.helpers import TASKS, make_features, make_labelled, save
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_missing_or_wrong_attribute(path, owner, name):
 def test_unknown_names(path):
     with h5py.File(path, "r+") as file:
         file["extra"] = 1
-    assert "'extra' (no store has an element of that name)" in refusal(path)
+    assert "'extra' (no store of its version has an element of that name)" in refusal(path)
 
 
 def test_links(path, secret):
@@ -287,3 +287,100 @@ def test_features_of_another_type_than_the_spec_says(path):
 
     replace(path, "features", swap)
     assert "damaged" in refusal(path)
+
+
+@pytest.fixture(params=TASKS)
+def labelled(request, tmp_path):
+    save(tmp_path / "a.h5", samples=make_labelled(request.param))
+    return tmp_path / "a.h5"
+
+
+def test_version_1_has_no_labels_of_other_kinds(labelled):
+    with h5py.File(labelled, "r+") as file:
+        file.attrs.modify("format_version", np.int64(1))
+    assert "'group' (no store of its version has an element of that name)" in refusal(labelled)
+
+
+def test_an_optional_element_that_was_taken_away_is_missed(labelled):
+    for name in names.OPTIONAL:
+        with h5py.File(labelled, "r+") as file:
+            if name not in file:
+                continue
+            kept, attributes = file[name][()], dict(file[name].attrs)
+            del file[name]
+        refusal(labelled)
+        with h5py.File(labelled, "r+") as file:
+            file.create_dataset(name, data=kept)
+            for attribute, value in attributes.items():
+                file[name].attrs.create(attribute, value, dtype=h5py.string_dtype("utf-8", len(value)))
+    open_store(labelled)
+
+
+def test_one_that_was_added_is_refused(path, tmp_path):
+    save(tmp_path / "b.h5", samples=make_labelled("multilabel"))
+    with h5py.File(path, "r+") as file, h5py.File(tmp_path / "b.h5") as other:
+        file.attrs.modify("format_version", np.int64(2))
+        other.copy("group", file)
+    assert "'checksums' is not what was written" in refusal(path)
+
+
+WRONG = {
+    "group": [np.array([b"a"] * 6), np.zeros(7, "<i8")],
+    "indicator": [
+        *[np.zeros(shape, "i1") for shape in [(7,), (6, 3), (7, 2), (7, 3, 1)]],
+        *[np.zeros((7, 3), dtype) for dtype in ("u1", "<i2", "<f4")],
+    ],
+    "target": [
+        *[np.zeros(shape, "<f8") for shape in [(7,), (6, 2), (7, 3), (7, 0)]],
+        *[np.zeros((7, 2), dtype) for dtype in ("<f4", ">f8", "<i8")],
+    ],
+    "target_name": [np.array([b"a"]), np.array([[b"a", b"b"]]), np.zeros(2, "<i8")],
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("multilabel", "group"), ("multilabel", "indicator"), ("regression", "target"), ("regression", "target_name")],
+)
+def test_optional_elements_of_another_shape_or_type(tmp_path, task, name):
+    path = save(tmp_path / "a.h5", samples=make_labelled(task)).path
+    content = path.read_bytes()
+    for values in WRONG[name]:
+        path.write_bytes(content)
+        replace(path, name, lambda file, name, _, values=values: file.create_dataset(name, data=values))
+        assert "is refused because of" in refusal(path)
+
+
+def test_two_tasks_in_one_store(tmp_path):
+    both = [save(tmp_path / f"{task}.h5", samples=make_labelled(task)).path for task in TASKS]
+    with h5py.File(both[0], "r+") as file, h5py.File(both[1]) as other:
+        other.copy("target", file)
+        other.copy("target_name", file)
+    assert "'target' (there are classes besides)" in refusal(both[0])
+
+
+def test_a_hostile_size_of_a_table_of_classes(labelled):
+    def huge(file, name, _):
+        properties = h5p.create(h5p.DATASET_CREATE)
+        properties.set_layout(h5d.CONTIGUOUS)
+        properties.set_alloc_time(h5d.ALLOC_TIME_LATE)
+        width = 3 if name == "indicator" else 2
+        datatype = h5t.STD_I8LE if name == "indicator" else h5t.IEEE_F64LE
+        h5d.create(file.id, name.encode(), datatype, h5s.create_simple((7, width)), properties)
+
+    with h5py.File(labelled) as file:
+        name = "indicator" if "indicator" in file else "target"
+    replace(labelled, name, huge)
+    assert "bytes are declared" in refusal(labelled)
+
+
+@pytest.mark.parametrize(("task", "name", "value"), [("multilabel", "indicator", 2), ("regression", "target", np.inf)])
+def test_values_that_cannot_be_are_damage_even_under_right_checksums(tmp_path, task, name, value):
+    samples = make_labelled(task)
+    column = "indicator" if task == "multilabel" else "targets"
+    wrong = getattr(samples, column).copy()
+    wrong[2, 1] = value
+    object.__setattr__(samples, column, wrong)
+    store = save(tmp_path / "a.h5", samples=samples)
+    with pytest.raises(StoreError, match=f"damaged .'{name}' is not what was written"):
+        _ = store.labelled

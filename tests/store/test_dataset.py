@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from featx.errors import ParameterError
 from featx.store import FeatureDataset, open_store
-from tests.store.helpers import make_features, make_table, save
+from tests.store.helpers import TASKS, make_features, make_labelled, make_table, save
 
 METHODS = ["fork", "spawn"]
 quiet = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -115,3 +115,15 @@ def test_torch_is_not_imported_for_it(tmp_path):
         command, capture_output=True, text=True, timeout=60, check=True, cwd=Path(__file__).parents[2]
     )
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_other_tasks_give_their_targets(tmp_path, task):
+    store = save(tmp_path / "a.h5", samples=make_labelled(task))
+    wanted = store.multilabels if task == "multilabel" else store.targets
+    known = np.flatnonzero(store.labelled)
+    ((features, targets),) = DataLoader(store.dataset(rows=known), batch_size=6)
+    assert np.array_equal(features.numpy(), store.features[:6])
+    assert targets.dtype == (torch.bool if task == "multilabel" else torch.float64)
+    assert np.array_equal(targets.numpy(), wanted[:6])
+    assert store.dataset()[6][1].shape == wanted.shape[1:]

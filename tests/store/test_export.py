@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
 from featx.errors import MissingDependencyError, ParameterError, StoreError
+from featx.labels import numbers
 from featx.store import SampleTable, open_store
 from featx.store._export import EXPORT_SUFFIXES, checked_rows, export_store
 from tests.store.helpers import make_digests, make_features, make_table, save
@@ -31,11 +32,22 @@ def ugly_stores(draw):
     dtype = draw(st.sampled_from(["float32", "float16"]))
     shape = (len(keys), *draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)))
     features = draw(hnp.arrays(dtype, shape, elements=st.floats(width=int(dtype[-2:]))))
-    return features, SampleTable(
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    several = st.lists(st.sampled_from(classes), unique=True) if classes else st.just([])
+    kinds = [
+        st.sampled_from(classes or [None]),
+        several.map(lambda some: tuple(sorted(some))),
+        st.tuples(finite),
+        st.tuples(finite, finite),
+    ]
+    label = draw(st.sampled_from(kinds))
+    each = {"min_size": len(keys), "max_size": len(keys)}
+    return features, SampleTable.of(
+        draw(st.lists(st.none() | label, **each)),
+        classes=classes,
         keys=tuple(keys),
-        labels=draw(st.lists(st.integers(-1, len(classes) - 1), min_size=len(keys), max_size=len(keys))),
-        classes=tuple(classes),
-        splits=draw(st.lists(st.just("") | names, min_size=len(keys), max_size=len(keys))),
+        splits=draw(st.lists(st.just("") | names, **each)),
+        groups=draw(st.just([""] * len(keys)) | st.lists(st.just("") | names, **each)),
         sizes=np.zeros(len(keys), dtype=np.int64),
         mtimes_ns=np.zeros(len(keys), dtype=np.int64),
     )
@@ -44,13 +56,32 @@ def ugly_stores(draw):
 def read_npz(path):
     with np.load(path, allow_pickle=False) as arrays:
         classes = arrays["classes"].tolist()
+        if "labels" in arrays:
+            labels = [classes[label] if label >= 0 else None for label in arrays["labels"]]
+        elif "multilabels" in arrays:
+            rows = arrays["multilabels"]
+            labels = [
+                None if row.min() < 0 else tuple(sorted(name for name, one in zip(classes, row, strict=True) if one))
+                for row in rows
+            ]
+        else:
+            assert arrays["targets"].shape[1:] == arrays["target_names"].shape
+            labels = [None if np.isnan(row).any() else tuple(row.tolist()) for row in arrays["targets"]]
         return {
             "features": arrays["features"],
             "keys": arrays["keys"].tolist(),
-            "labels": [classes[label] if label >= 0 else None for label in arrays["labels"]],
+            "labels": labels,
             "splits": arrays["splits"].tolist(),
+            "groups": arrays["groups"].tolist() if "groups" in arrays else None,
             "digests": arrays["digests"].tolist(),
         }
+
+
+def as_label(value):
+    """Return a label as parquet or JSON holds it."""
+    if isinstance(value, list):
+        return tuple(as_label(each) for each in value)
+    return text(value)
 
 
 def text(value):
@@ -61,14 +92,18 @@ def read_parquet(path):
     table = parquet.read_table(path)
     facts = json.loads(table.schema.metadata[b"featx"])
     column = table["features"].combine_chunks()
+    (label_name,) = {"label", "labels", "value"} & set(table.column_names)
     width = table.schema.field("features").type.list_size
     assert width == np.prod(facts["shape"])
     values = column.values.to_numpy(zero_copy_only=False)
     return {
         "features": values.reshape(-1, *facts["shape"]),
         "keys": [text(key) for key in table["key"].to_pylist()],
-        "labels": [text(label) for label in table["label"].to_pylist()],
+        "labels": [as_label(label) for label in table[label_name].to_pylist()],
         "splits": [text(split) or "" for split in table["split"].to_pylist()],
+        "groups": [text(group) or "" for group in table["group"].to_pylist()]
+        if "group" in table.column_names
+        else None,
         "digests": table["digest"].to_pylist(),
     }
 
@@ -76,14 +111,18 @@ def read_parquet(path):
 def read_csv(path, like):
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         head, *rows = csv.reader(file, strict=True)
-    assert head[:4] == ["key", "label", "split", "digest"]
-    assert head[4:] == [f"f{i}" for i in range(len(head) - 4)]
+    first = head.index("f0")
+    columns = dict(zip(head[:first], zip(*(row[:first] for row in rows), strict=True), strict=True))
+    assert head[first:] == [f"f{i}" for i in range(len(head) - first)]
+    read = {"label": lambda name: name, "labels": lambda cell: tuple(json.loads(cell)), "value": numbers}
+    (label_name,) = read.keys() & columns.keys()
     return {
-        "features": np.array([[float(value) for value in row[4:]] for row in rows]).astype(like.dtype),
-        "keys": [row[0] for row in rows],
-        "labels": [row[1] or None for row in rows],
-        "splits": [row[2] for row in rows],
-        "digests": [row[3] for row in rows],
+        "features": np.array([[float(value) for value in row[first:]] for row in rows]).astype(like.dtype),
+        "keys": list(columns["key"]),
+        "labels": [read[label_name](value) if value else None for value in columns[label_name]],
+        "splits": list(columns["split"]),
+        "groups": list(columns["group"]) if "group" in columns else None,
+        "digests": list(columns["digest"]),
     }
 
 
@@ -93,8 +132,12 @@ def read_memmap(path):
     assert isinstance(features, np.memmap)
     assert list(features.shape) == facts["shape"]
     assert features.dtype.name == facts["dtype"]
-    labels = [facts["classes"][label] if label >= 0 else None for label in facts["labels"]]
-    return {"features": features, "labels": labels, **{name: facts[name] for name in ("keys", "splits", "digests")}}
+    if "labels" in facts:
+        labels = [facts["classes"][label] if label >= 0 else None for label in facts["labels"]]
+    else:
+        labels = [as_label(label) for label in facts["multilabels" if "multilabels" in facts else "targets"]]
+    columns = {name: facts.get(name) for name in ("keys", "splits", "groups", "digests")}
+    return {"features": features, "labels": labels, **columns}
 
 
 def same_numbers(a, b):
@@ -122,11 +165,12 @@ def test_whatever_is_exported_is_read_back_exactly(tmp_path, to, case, data):
     else:
         read = {"npz": read_npz, "parquet": read_parquet, "memmap": read_memmap}[to](path)
     assert same_numbers(read.pop("features"), features[rows])
-    labels = [store.classes[label] if label >= 0 else None for label in store.labels[rows]]
+    labels = list(store.samples.take(rows).named_labels())
     assert read == {
         "keys": [store.keys[row] for row in rows],
-        "labels": [label or None for label in labels] if to == "csv" else labels,
+        "labels": [None if label == "" else label for label in labels] if to == "csv" else labels,
         "splits": [store.splits[row] for row in rows],
+        "groups": [store.groups[row] for row in rows] if any(store.groups) else None,
         "digests": [store.digests[row] for row in rows],
     }
 

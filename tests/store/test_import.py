@@ -239,9 +239,9 @@ def test_what_was_exported_comes_back(tmp_path, to, case):
     labels = tmp_path / "a.npy.json" if to == "memmap" else None
     again = import_features(path, tmp_path / "b.h5", labels=labels, overwrite=True)
     assert same_numbers(again.features, store.features)
-    for name in ("keys", "classes", "splits"):
+    for name in ("keys", "classes", "splits", "groups", "target_names"):
         assert getattr(again, name) == getattr(store, name)
-    assert again.labels.tolist() == store.labels.tolist()
+    assert list(again.samples.named_labels()) == list(store.samples.named_labels())
 
 
 def test_heads_are_fitted_on_it(tmp_path):
@@ -252,3 +252,77 @@ def test_heads_are_fitted_on_it(tmp_path):
     run = fit_head(import_features(path, tmp_path / "out.h5"), "logistic")
     assert run.classes == ("0", "1", "2")
     assert run.metrics["val"].accuracy > 0.8
+
+
+TABLE = np.array([[1, 1, 0], [0, 0, 0], [-1, -1, -1], [0, 1, 0]])
+MEMBERS = [("a", "b"), (), None, ("a",)]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"labels": TABLE, "classes": ["b", "a", "c"]},
+        {"y": TABLE.astype(float), "classes": ["b", "a", "c"]},
+        {"multilabels": TABLE.astype("int8"), "class_names": ["b", "a", "c"]},
+    ],
+)
+def test_a_table_of_classes_comes_in(tmp_path, arrays):
+    path = write_npz(tmp_path / "a.npz", x=make_features(4), groups=["p", "p", "", "q"], **arrays)
+    store = import_features(path, tmp_path / "out.h5")
+    assert (store.task, store.classes, store.groups) == ("multilabel", ("b", "a", "c"), ("p", "p", "", "q"))
+    assert list(store.samples.named_labels()) == MEMBERS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.json", json.dumps([["b", "a"], [], None, ["a"]])),
+        ("l.json", json.dumps({"multilabels": [["b", "a"], [], None, ["a"]]})),
+        ("l.csv", 'multilabels,group\nb|a,p\n[],\n,\n"[""a""]",\n'),
+    ],
+)
+def test_lists_of_classes_come_in(tmp_path, name, content):
+    np.save(tmp_path / "a.npy", make_features(4))
+    (tmp_path / name).write_text(content)
+    store = import_features(tmp_path / "a.npy", tmp_path / "out.h5", labels=tmp_path / name)
+    assert (store.task, store.classes) == ("multilabel", ("a", "b"))
+    assert list(store.samples.named_labels()) == MEMBERS
+    assert store.groups[0] == ("p" if "csv" in name else "")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"y": [0.5, 2, np.nan, -1]}, {"values": [[0.5], [2], [np.nan], [-1]]}, {"targets": [0.5, 2, np.nan, -1]}],
+)
+def test_values_come_in(tmp_path, arrays):
+    store = import_features(write_npz(tmp_path / "a.npz", x=make_features(4), **arrays), tmp_path / "out.h5")
+    assert (store.task, store.target_names, store.classes) == ("regression", ("value",), ())
+    assert np.array_equal(store.targets, [[0.5], [2], [np.nan], [-1]], equal_nan=True)
+
+
+def test_whole_values_come_in_where_they_are_named(tmp_path):
+    path = write_npz(tmp_path / "a.npz", x=make_features(2), y=[[30, 180], [40, 170]], target_names=["age", "height"])
+    store = import_features(path, tmp_path / "out.h5")
+    assert (store.target_names, store.targets.tolist()) == (("age", "height"), [[30, 180], [40, 170]])
+    (tmp_path / "l.csv").write_text("key,score\na,1|2\nb,\n")
+    np.save(tmp_path / "b.npy", make_features(2))
+    store = import_features(tmp_path / "b.npy", tmp_path / "out.h5", labels=tmp_path / "l.csv", overwrite=True)
+    assert list(store.samples.named_labels()) == [(1.0, 2.0), None]
+    store = import_features(path, tmp_path / "out.h5", labels=["x", "y"], overwrite=True)
+    assert (store.task, store.classes) == ("classification", ("x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"y": [0, 1], "multilabels": TABLE[:2]}, "one array of labels or multilabels"),
+        ({"y": TABLE[:2], "classes": ["a"]}, "classes must name the 3 columns"),
+        ({"values": ["x", "y"]}, "values must be one row of numbers"),
+        ({"values": [0.5, np.inf]}, "values must be finite"),
+        ({"y": [0.5, 1.5], "target_names": ["a", "b"]}, "target_names must name the 1 columns"),
+        ({"y": [0, 1], "groups": ["a"]}, "groups must be as many as the rows of features, 2; got 1"),
+    ],
+)
+def test_labels_of_other_kinds_that_do_not_fit(tmp_path, arrays, words):
+    with pytest.raises(ParameterError, match=words):
+        import_features(write_npz(tmp_path / "a.npz", x=make_features(2), **arrays), tmp_path / "out.h5")

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featx.errors import ParameterError, SpecMismatchError, StoreError
-from featx.sources import class_order as order_of_sources
+from featx.labels import class_names, class_order
 from featx.store import SampleTable, open_store
-from featx.store._merge import class_order, merge_stores
+from featx.store._merge import merge_stores
 from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
 
 
@@ -105,11 +105,6 @@ def test_merging_is_what_a_dict_would_do(tmp_path, tables, failed):
     assert read(prefixed) == {f"{i}/{key}": row for i, table in enumerate(tables) for key, row in table.items()}
 
 
-@given(st.lists(st.sampled_from(["1", "10", "9", "-3", "007", "7"]) | st.text(max_size=3)))
-def test_classes_have_the_order_that_sources_give_them(names):
-    assert class_order(names) == order_of_sources(names)
-
-
 def test_another_content_under_the_same_key_is_an_error_that_names_both_files(tmp_path):
     a = make(tmp_path / "a.h5", {"x": ("dog", ""), "k": ("dog", "")})
     b = make(tmp_path / "b.h5", {"k": ("dog", "")}, content=1)
@@ -200,3 +195,62 @@ def test_memory_does_not_grow_with_the_features(tmp_path):
     tracemalloc.stop()
     assert peak < 20e6  # for 64 MB
     assert np.array_equal(merged.features[4000:], stores[1].features)
+
+
+def make_of(path, labels, groups=(), **options):
+    """Write a store of rows {key: label}."""
+    samples = SampleTable.of(
+        list(labels.values()),
+        classes=class_order(class_names(labels.values())),
+        keys=tuple(labels),
+        splits=[""] * len(labels),
+        groups=groups,
+        sizes=np.zeros(len(labels), dtype=np.int64),
+        mtimes_ns=np.zeros(len(labels), dtype=np.int64),
+        **options,
+    )
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in labels]
+    return save(path, np.array([row_of(key) for key in labels]), samples=samples, digests=digests, failures=[])
+
+
+def read_of(store):
+    return dict(zip(store.keys, store.samples.named_labels(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "classes"),
+    [
+        ({"x": ("b", "c"), "y": None, "z": ()}, {"y": ("a",), "w": ("a", "c"), "z": ()}, ("a", "b", "c")),
+        ({"x": (1.0, 2.0), "y": None, "z": (0.0, 0.5)}, {"y": (3.0, 4.0), "w": None}, ()),
+    ],
+)
+def test_labels_of_other_kinds_are_merged(tmp_path, first, second, classes):
+    stores = [make_of(tmp_path / "a.h5", first), make_of(tmp_path / "b.h5", second)]
+    stores.append(make(tmp_path / "c.h5", {"u": (None, "")}))  # knows nothing, so it disagrees with nothing
+    merged = merge_stores(stores, tmp_path / "d.h5")
+    assert read_of(merged) == {key: label or second.get(key, label) for key, label in first.items()} | {
+        "w": second["w"],
+        "u": None,
+    }
+    assert (merged.task, merged.classes) == (stores[0].task, classes)
+
+
+def test_groups_are_merged(tmp_path):
+    a = make_of(tmp_path / "a.h5", {"x": "cat", "y": "cat"}, ["p", ""])
+    b = make_of(tmp_path / "b.h5", {"y": "cat", "z": "cat"}, ["q", "q"])
+    assert merge_stores([a, b], tmp_path / "c.h5").groups == ("p", "q", "q")
+    other = make_of(tmp_path / "d.h5", {"x": "cat"}, ["r"])
+    with pytest.raises(ParameterError, match="the group of 'x' differs"):
+        merge_stores([a, other], tmp_path / "e.h5")
+
+
+def test_stores_for_other_ends_are_not_merged(tmp_path):
+    a = make_of(tmp_path / "a.h5", {"x": ("cat",)})
+    b = make_of(tmp_path / "b.h5", {"y": (1.0,)})
+    named = make_of(tmp_path / "c.h5", {"z": (1.0,)}, target_names=["age"])
+    with pytest.raises(ParameterError, match=r"a\.h5 is for multilabel and .*b\.h5 for regression of value"):
+        merge_stores([a, b], tmp_path / "d.h5")
+    with pytest.raises(ParameterError, match=r"for regression of value and .*c\.h5 for regression of age"):
+        merge_stores([b, named], tmp_path / "d.h5")
+    with pytest.raises(ParameterError, match="the label of 'x' differs"):
+        merge_stores([a, make_of(tmp_path / "e.h5", {"x": ("cat", "dog")})], tmp_path / "d.h5")

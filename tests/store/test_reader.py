@@ -10,7 +10,7 @@ from featx.errors import ParameterError, StoreError
 from featx.spec import digest_of
 from featx.store import FeatureStore, SampleTable, open_store
 from featx.store._digests import block_digests
-from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
+from tests.store.helpers import TASKS, make_digests, make_features, make_labelled, make_spec, make_table, save
 
 
 def test_features_are_a_read_only_memory_map(tmp_path):
@@ -216,3 +216,52 @@ def test_no_flipped_bit_gives_wrong_rows(tmp_path):
             assert np.array_equal(store.features, features)
             outcomes["harmless"] += 1
     assert min(outcomes.values()) > 0
+
+
+def test_several_classes(tmp_path):
+    store = save(tmp_path / "a.h5", samples=make_labelled("multilabel"), failures=[])
+    assert store.task == "multilabel"
+    assert store.classes == ("a", "b", "c")
+    assert store.labels.tolist() == [-1] * 7
+    assert store.multilabels.dtype == np.bool_
+    assert store.multilabels.tolist() == [[bool(row >> bit & 1) for bit in range(3)] for row in range(6)] + [
+        [False] * 3
+    ]
+    assert store.labelled.tolist() == [True] * 6 + [False]
+    assert (store.targets, store.target_names) == (None, ())
+    assert store.groups == ("", "anna", "bo\udcff", "", "anna", "bo\udcff", "")
+    assert store.samples == make_labelled("multilabel")
+    summary = store.summary()
+    assert (summary["task"], summary["unlabelled"], summary["groups"]) == ("multilabel", 1, 2)
+    assert summary["classes"] == {"a": 3, "b": 2, "c": 2}
+    assert summary["targets"] == {}
+
+
+def test_values_to_be_predicted(tmp_path):
+    store = save(tmp_path / "a.h5", samples=make_labelled("regression"), failures=[])
+    assert store.task == "regression"
+    assert (store.classes, store.multilabels) == ((), None)
+    assert store.labels.tolist() == [-1] * 7
+    expected = [[row / 3, -1e300 * row] for row in range(6)] + [[np.nan] * 2]
+    assert np.array_equal(store.targets, expected, equal_nan=True)
+    assert store.target_names == ("value0", "value1")
+    assert store.labelled.tolist() == [True] * 6 + [False]
+    assert store.samples == make_labelled("regression")
+    summary = json.loads(json.dumps(store.summary()))
+    assert (summary["task"], summary["unlabelled"], summary["classes"]) == ("regression", 1, {})
+    assert summary["targets"]["value0"] == {"min": 0, "mean": pytest.approx(5 / 6), "max": 5 / 3}
+
+
+def test_plain_labels_know_what_is_labelled(tmp_path):
+    store = save(tmp_path / "a.h5", samples=make_table(7).take(range(7)), failures=[])
+    assert (store.task, store.multilabels, store.targets) == ("classification", None, None)
+    assert store.labelled.all()
+    assert store.groups == ("",) * 7
+    assert not save(tmp_path / "b.h5", samples=make_table(7, classes=()), failures=[]).labelled.any()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_nobody_can_change_what_was_read(tmp_path, task):
+    store = save(tmp_path / "a.h5", samples=make_labelled(task))
+    for array in (store.labelled, store.multilabels, store.targets):
+        assert array is None or not array.flags.writeable

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from featx.errors import ParameterError, StoreError
 from featx.store import SampleTable, open_store, write_store
 from featx.store import _format as names
 from featx.store._digests import block_digests
-from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
+from tests.store.helpers import TASKS, make_digests, make_features, make_labelled, make_spec, make_table, save
 
 HERE = Path(__file__).parents[2]
 file_names = st.binary(max_size=12).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
@@ -100,7 +101,7 @@ def test_a_plain_hdf5_library_reads_every_element(tmp_path):
         assert file["spec"][()].decode() == store.spec.to_json()
         assert file["spec"].attrs["digest"].decode() == store.spec.digest
         assert file["key"].attrs["encoding"].decode() == names.TEXT_ENCODING
-        assert file.attrs["format_version"] == names.FORMAT_VERSION
+        assert file.attrs["format_version"] == 1
 
 
 def test_no_space_is_left_reserved(tmp_path):
@@ -264,3 +265,28 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "a.h5").stat().st_size > 200e6
     assert int(result.stdout) < 50_000  # KiB, for 200 MB
+
+
+def test_the_version_is_the_oldest_that_can_say_it(tmp_path):
+    tables = {1: [make_table(7)], 2: [make_labelled(task) for task in TASKS]}
+    tables[2].append(replace(make_table(7), groups=["p"] * 7))
+    for version, those in tables.items():
+        for samples in those:
+            save(tmp_path / "a.h5", samples=samples)
+            with h5py.File(tmp_path / "a.h5") as file:
+                assert file.attrs["format_version"] == version
+
+
+def test_a_plain_hdf5_library_reads_labels_of_other_kinds(tmp_path):
+    save(tmp_path / "a.h5", samples=make_labelled("multilabel"))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert set(file) == {*names.ELEMENTS, "group", "indicator"}
+        assert file["indicator"].dtype == "int8"
+        assert file["indicator"][:].tolist() == make_labelled("multilabel").indicator.tolist()
+        assert tuple(file["group"].asstr(errors="surrogateescape")[:]) == make_labelled("multilabel").groups
+    save(tmp_path / "a.h5", samples=make_labelled("regression"))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert set(file) == {*names.ELEMENTS, "group", "target", "target_name"}
+        assert file["target"].dtype == "<f8"
+        assert np.array_equal(file["target"][:], make_labelled("regression").targets, equal_nan=True)
+        assert file["target_name"].asstr()[:].tolist() == ["value0", "value1"]
