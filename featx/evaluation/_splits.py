@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from featx.errors import ParameterError
 
-__all__ = ["stratified_folds", "stratified_split"]
+__all__ = ["Rows", "checked_fraction", "generator_of", "stratified_folds", "stratified_split"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -46,8 +46,7 @@ def stratified_split(
         `fraction` is not between 0 and 1, `seed` is negative, the arrays do not go together, there is nothing to hold
         out since no class has two groups, or groups of several classes leave no way to have each class on both sides.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
-        raise ParameterError(f"fraction must be a number between 0 and 1; got {fraction!r}")
+    share = checked_fraction(fraction)
     cells = _Cells(labels, groups)
     splittable = np.flatnonzero(cells.groups_of_class >= 2)
     if splittable.size == 0:
@@ -55,9 +54,9 @@ def stratified_split(
             f"no class of the {cells.n} rows has two {'rows' if groups is None else 'groups'} or more, so none can be"
             " held out: name a split for it, or give more rows"
         )
-    generator = _generator(seed)
+    generator = generator_of(seed)
     for _ in range(_ATTEMPTS):
-        held = _hold_out(cells, float(fraction), generator)
+        held = _hold_out(cells, share, generator)
         sides = np.stack([cells.class_has(~held), cells.class_has(held)])[:, splittable]
         if sides.all():
             rows = held[cells.group]
@@ -113,7 +112,7 @@ def stratified_folds(
             f"the number of folds must be at most {cells.groups_of_class[smallest]}, the number of"
             f" {'rows' if groups is None else 'groups'} of the smallest class (label {smallest}); got {k}"
         )
-    fold = _deal(cells, k, _generator(seed))
+    fold = _deal(cells, k, generator_of(seed))
     for part in range(k):
         if not (fold == part).any() or not cells.class_has(fold != part)[present].all():
             raise ParameterError(
@@ -170,7 +169,15 @@ class _Cells:
         return counts > 0
 
 
-def _generator(seed: int) -> np.random.Generator:
+def checked_fraction(fraction: float) -> float:
+    """Return a number between 0 and 1, or raise ParameterError."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise ParameterError(f"fraction must be a number between 0 and 1; got {fraction!r}")
+    return float(fraction)
+
+
+def generator_of(seed: int) -> np.random.Generator:
+    """Return random numbers of a seed, or raise ParameterError if it is none."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ParameterError(f"seed must be an integer of 0 or more; got {seed!r}")
     return np.random.default_rng(seed)
