@@ -1,9 +1,10 @@
-"""Fitting a head and asking it: the checks that come before, and the words for what goes wrong."""
+"""Fitting a head: the checks that come before, and the words for what goes wrong."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import HeadError
+from featx.heads._checks import (
+    as_taken,
+    check_classes,
+    check_weighted_classes,
+    checked_features,
+    checked_targets,
+    checked_weights,
+    task_for,
+)
+from featx.heads._estimators import Task, final_estimator, fit_takes, is_featx, is_multilabel, title
 
-__all__ = ["FitReport", "fit_head", "head_scores"]
+__all__ = ["FitReport", "fit_head", "fit_one", "report_of", "require_estimator", "watched"]
 
-_BLOCK_VALUES = 1 << 22
 _MAX_WARNING = 300
 
 
@@ -25,15 +35,21 @@ class FitReport:
     Attributes
     ----------
     n_samples : int
-        Rows fitted on.
+        Samples fitted on.
     n_features : int
-        Columns.
+        Numbers in the features of a sample (of one view of it).
     classes : list of int
-        Labels that occur, increasing; the order of the columns of :func:`head_scores`.
+        Labels that occur, increasing; the order of the columns of :func:`head_scores`. Empty for a regressor.
     seconds : float
-        Wall time of the fit.
+        Wall time of the fit; of heads fitted together, an equal share.
     warnings : list of str
-        What scikit-learn warned of, one line each; empty if nothing.
+        What the head warned of, one line each; empty if nothing.
+    task : {"classification", "multilabel", "regression"}
+        What was learned.
+    history : tuple of dict
+        One for each epoch of a head that learns in epochs.
+    converged : bool
+        Whether no solver stopped before it was done.
     """
 
     n_samples: int
@@ -41,9 +57,20 @@ class FitReport:
     classes: list[int]
     seconds: float
     warnings: list[str]
+    task: Task = "classification"
+    history: tuple[dict[str, Any], ...] = ()
+    converged: bool = True
 
 
-def fit_head(head: Any, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None) -> FitReport:
+def fit_head(
+    head: Any,
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    views: bool = False,
+) -> FitReport:
     """Fit `head` in place, after checking what it is given.
 
     Parameters
@@ -51,11 +78,18 @@ def fit_head(head: Any, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: np
     head : estimator
         What :func:`~featx.heads.make_head` returned.
     X : array_like of shape (n, d), float
-        Features, all finite. float32 stays float32 where scikit-learn keeps it; float16 becomes float32.
-    y : array_like of shape (n,), integer
-        Labels from 0, of at least two classes; classes may be missing.
+        Features, all finite; of shape (n, ...) for a head that takes maps. featx's own heads read them as they are,
+        also from a memory map; for scikit-learn's, float16 becomes float32.
+    y : array_like
+        Labels from 0, (n,) integer, of at least two classes (classes may be missing); or of a head made for several
+        labels a sample, (n, k) bool or 0 and 1; or of a regressor, numbers (n,) or (n, t).
     sample_weight : array_like of shape (n,), float, optional
-        Weights of the rows, not negative; a weight of 2 counts as a row given twice, in standardising too.
+        Weights of the samples, not negative; a weight of 2 counts as a sample given twice, in standardising too.
+    validation : (X, y), optional
+        Other samples, by which a head that learns in epochs chooses the best. The other heads do not look at them.
+    views : bool
+        Whether `X` is (n, v, ...), with v views of each sample. A head that learns in epochs takes one of them at a
+        time; the others take each view as a row of weight 1/v, if they take weights.
 
     Returns
     -------
@@ -65,178 +99,129 @@ def fit_head(head: Any, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: np
     Raises
     ------
     HeadError
-        The features are not a matrix of finite floats, the labels do not go with them, there is only one class, the
-        head cannot use weights, or scikit-learn refuses a parameter's value or fails.
+        The features are no finite floats of the right shape, the targets do not go with them, there is only one class,
+        the head cannot use weights, or it refuses a parameter's value or fails.
     """
-    X = _checked_features(X)
-    y = _checked_labels(y, X.shape[0])
+    require_estimator(head)
+    features = checked_features(head, X, views=views)
+    task = task_for(head, y)
+    n, v = features.shape[0], features.shape[1] if views else 1
+    targets = checked_targets(y, n, task)
+    check_classes(targets, task)
+    extra: dict[str, Any] = {}
+    if validation is not None and fit_takes(head, "validation"):
+        extra = _validation(head, features, targets, validation, task, views=views)
+    weights = None
+    if sample_weight is not None:
+        weights = checked_weights(sample_weight, n)
+        check_weighted_classes(weights, targets, task)
+    if views and fit_takes(head, "views"):
+        extra["views"] = True
+    elif views:
+        features, targets = features.reshape(-1, *features.shape[2:]), np.repeat(targets, v, axis=0)
+        if weights is not None or fit_takes(final_estimator(head), "sample_weight"):
+            weights = np.repeat(np.ones(n) if weights is None else weights, v) / v
+    return fit_one(head, features, targets, weights, extra, task=task, n_samples=n)
+
+
+def _validation(
+    head: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    validation: tuple[npt.ArrayLike, npt.ArrayLike],
+    task: Task,
+    *,
+    views: bool,
+) -> dict[str, Any]:
+    """Return the argument that holds the validation samples whose class there is something to learn of."""
+    X_val = checked_features(head, validation[0], views=views)
+    y_val = checked_targets(validation[1], X_val.shape[0], task)
+    lead = 2 if views else 1
+    if X_val.shape[lead:] != X.shape[lead:] or y_val.shape[1:] != y.shape[1:]:
+        raise HeadError(
+            f"validation must have features and targets of shape {X.shape[lead:]} and {y.shape[1:]} in each row, as"
+            f" those to fit on; got {X_val.shape[lead:]} and {y_val.shape[1:]}"
+        )
+    if task == "classification":
+        known = np.isin(y_val, y)
+        if not known.all():
+            X_val, y_val = X_val[known], y_val[known]
+    return {"validation": (X_val, y_val)} if len(y_val) else {}
+
+
+def require_estimator(head: Any) -> None:
+    """Raise HeadError unless the head can be fitted."""
     if not (hasattr(head, "fit") and hasattr(head, "get_params")):
         raise HeadError(
             f"a head to fit must be an estimator of make_head; got {type(head).__name__}: a head loaded from a file"
             " answers, and is not fitted again"
         )
-    weights = {} if sample_weight is None else _weight_arguments(head, _checked_weights(sample_weight, y))
-    caught: list[warnings.WarningMessage]
+
+
+def fit_one(
+    head: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    weights: npt.NDArray[np.float64] | None = None,
+    extra: dict[str, Any] | None = None,
+    *,
+    task: Task,
+    n_samples: int | None = None,
+) -> FitReport:
+    """Fit a head on what has been checked; `extra` are further arguments of its ``fit``."""
+    X = as_taken(head, X)
+    arguments = {**(extra or {}), **({} if weights is None else _weight_arguments(head, weights))}
+    seconds, caught = watched(head, lambda: head.fit(X, y, **arguments))
+    return report_of(head, X, task, X.shape[0] if n_samples is None else n_samples, seconds, caught)
+
+
+def watched(head: Any, fit: Callable[[], Any]) -> tuple[float, list[warnings.WarningMessage]]:
+    """Call `fit`; return the seconds it took and what it warned of, or raise HeadError in the name of the head."""
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            head.fit(X, y, **weights)
-            seconds = time.perf_counter() - start
-            head.predict(X[:1])  # some refuse only here: more neighbours than rows
-        except Exception as error:  # scikit-learn's classifiers raise whatever their solvers raise
-            raise HeadError(f"{_title(head)} cannot be fitted: {_one_line(error)}") from error
+            fit()
+        except Exception as error:  # scikit-learn's estimators raise whatever their solvers raise
+            raise HeadError(f"{title(head)} cannot be fitted: {_one_line(error)}") from error
+    return time.perf_counter() - start, caught
+
+
+def report_of(
+    head: Any, X: npt.NDArray[Any], task: Task, n: int, seconds: float, caught: list[warnings.WarningMessage]
+) -> FitReport:
+    """Try a head that has just been fitted, and tell about the fit."""
+    _, more = watched(head, lambda: head.predict(as_taken(head, X[:1])))  # some refuse only here: too many neighbours
+    if task == "multilabel" and not is_multilabel(head):
+        raise HeadError(f"{title(head)} was made for one label a row: make it with task='multilabel'")
+    width = int(np.prod(X.shape[1:]))
+    if not hasattr(head, "n_features_in_"):
+        head.n_features_in_ = width  # OneVsRestClassifier asks its first estimator, which may be a constant
+    final = final_estimator(head)
+    caught = [*caught, *more]
+    unfinished = [warning for warning in caught if warning.category.__name__ == "ConvergenceWarning"]
+    converged = bool(np.all(getattr(final, "converged_", not unfinished)))
+    if converged:  # those are of others, fitted together with it
+        caught = [warning for warning in caught if warning not in unfinished]
     return FitReport(
-        n_samples=X.shape[0],
-        n_features=X.shape[1],
-        classes=[int(label) for label in head.classes_],
+        n_samples=n,
+        n_features=width,
+        classes=[] if task == "regression" else [int(label) for label in head.classes_],
         seconds=seconds,
         warnings=_as_text(caught),
+        task=task,
+        history=tuple(dict(epoch) for epoch in getattr(final, "history_", ())) if is_featx(final) else (),
+        converged=converged,
     )
 
 
-def head_scores(head: Any, X: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], bool]:
-    """Ask a fitted head, and say whether it answered with probabilities.
-
-    Parameters
-    ----------
-    head : estimator or LinearClassifier
-        Fitted, with k classes.
-    X : array_like of shape (n, d), float
-        Features, all finite.
-
-    Returns
-    -------
-    scores : ndarray of shape (n, k), float64
-        Column j belongs to ``head.classes_[j]``. Probabilities where the head has them; else the decision function
-        (for two classes ``-d`` and ``d``); else 1 for the predicted class and 0 for the others. The largest is the
-        answer.
-    is_probability : bool
-        Whether the scores are probabilities. None are made up for a head that has none.
-
-    Raises
-    ------
-    HeadError
-        The features are not a finite float matrix of d columns, or the head fails or answers with nan.
-    """
-    X = _checked_features(X, n_features=getattr(head, "n_features_in_", None))
-    classes = np.asarray(head.classes_)
-    if X.shape[0] == 0:
-        return np.empty((0, classes.size)), hasattr(head, "predict_proba")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            scores, is_probability = _ask(head, X, classes)
-        except HeadError:
-            raise
-        except Exception as error:
-            raise HeadError(f"{_title(head)} cannot answer: {_one_line(error)}") from error
-    if scores.shape != (X.shape[0], classes.size) or not np.isfinite(scores).all():
-        raise HeadError(
-            f"{_title(head)} must answer with {X.shape[0]} × {classes.size} finite scores, and does not:"
-            " fit another head"
-        )
-    return scores, is_probability
-
-
-def _ask(head: Any, X: npt.NDArray[Any], classes: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], bool]:
-    if hasattr(head, "predict_proba"):
-        scores = np.array(head.predict_proba(X), dtype=np.float64)
-        # float32 probabilities add up to 1 within 1e-7, which is not within 1e-15
-        sums = scores.sum(axis=1, keepdims=True)
-        return np.divide(scores, sums, out=scores, where=np.abs(sums - 1) < 1e-3), True
-    if hasattr(head, "decision_function"):
-        scores = np.array(head.decision_function(X), dtype=np.float64)
-        if scores.ndim == 1:
-            return np.stack([-scores, scores], axis=1), False
-        if scores.shape[1] == classes.size:  # one against one has a column for each pair
-            return scores, False
-    return (np.asarray(head.predict(X))[:, None] == classes).astype(np.float64), False
-
-
-def _checked_features(X: npt.ArrayLike, n_features: int | None = None) -> npt.NDArray[Any]:
-    X = np.asanyarray(X)
-    if X.ndim > 2:
-        raise HeadError(
-            f"features must be a matrix (rows, features); got shape {X.shape}: flatten or pool the maps, such as"
-            " with --pool avg"
-        )
-    if X.ndim != 2 or X.shape[1] == 0:
-        raise HeadError(f"features must be a matrix (rows, features); got shape {X.shape}: give one row a sample")
-    if X.dtype.kind != "f":
-        raise HeadError(f"features must be of a float type; got {X.dtype}: convert them, such as to float32")
-    if n_features is not None and X.shape[1] != n_features:
-        raise HeadError(
-            f"features must have {n_features} columns, as the head was trained on; got {X.shape[1]}: use features of"
-            " the same backbone, layer and pooling"
-        )
-    bad = _rows_not_finite(X)
-    if bad.size:
-        named = ", ".join(str(row) for row in bad[:5]) + (", ..." if bad.size > 5 else "")
-        raise HeadError(
-            f"features must be finite; got nan or inf in {bad.size} of {X.shape[0]} rows ({named}): leave these out"
-        )
-    return X.astype(np.float32) if X.dtype == np.float16 else X
-
-
-def _rows_not_finite(X: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    step = max(1, _BLOCK_VALUES // X.shape[1])
-    blocks = [
-        start + np.flatnonzero(~np.isfinite(X[start : start + step]).all(axis=1))
-        for start in range(0, X.shape[0], step)
-    ]
-    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.intp)
-
-
-def _checked_labels(y: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
-    y = np.asarray(y)
-    if y.ndim != 1 or y.shape[0] != n:
-        raise HeadError(f"there must be one label for each of the {n} rows of features; got shape {y.shape}")
-    if y.dtype.kind not in "iu":
-        raise HeadError(f"labels must be integers, the indices of the classes; got {y.dtype}")
-    labels = y.astype(np.int64)
-    if n and labels.min() < 0:
-        raise HeadError(
-            f"labels must be 0 or more; got {int(labels.min())} in row {int(labels.argmin())}: leave unlabeled rows out"
-        )
-    classes = np.unique(labels)
-    if classes.size < 2:
-        raise HeadError(
-            f"a head must be trained on two classes or more; got {classes.size}"
-            f"{f' (only label {classes[0]})' if classes.size else ''} in {n} rows"
-        )
-    return labels
-
-
-def _checked_weights(sample_weight: npt.ArrayLike, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    weights = np.asarray(sample_weight)
-    if weights.shape != y.shape or weights.dtype.kind not in "iuf":
-        raise HeadError(
-            f"sample_weight must be one number for each of the {y.size} rows; got {weights.dtype} of shape"
-            f" {weights.shape}"
-        )
-    weights = weights.astype(np.float64)
-    if not np.isfinite(weights).all() or weights.min() < 0:
-        raise HeadError("sample_weight must be finite and not negative; got another value")
-    if np.unique(y[weights > 0]).size < 2:
-        raise HeadError("sample_weight must leave two classes or more with a weight above 0")
-    return weights
-
-
 def _weight_arguments(head: Any, weights: npt.NDArray[np.float64]) -> dict[str, Any]:
-    from sklearn.utils.validation import has_fit_parameter
-
     steps = getattr(head, "steps", None)
     owners = [("", head)] if steps is None else [(f"{step}__", estimator) for step, estimator in steps]
     final = owners[-1][1]
-    if not has_fit_parameter(final, "sample_weight"):
+    if not fit_takes(final, "sample_weight"):
         raise HeadError(f"{type(final).__name__} cannot use sample_weight: leave it out, or choose another head")
-    return {f"{prefix}sample_weight": weights for prefix, owner in owners if has_fit_parameter(owner, "sample_weight")}
-
-
-def _title(head: Any) -> str:
-    steps = getattr(head, "steps", None)
-    return type(head if steps is None else steps[-1][1]).__name__
+    return {f"{prefix}sample_weight": weights for prefix, owner in owners if fit_takes(owner, "sample_weight")}
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,34 +1,62 @@
-"""A linear classifier in numpy alone, and the safetensors file it lives in.
+"""Linear heads in numpy alone.
 
 Most heads come down to one matrix and one vector. Kept like that, a head loads in milliseconds, needs no
 scikit-learn (of whatever version) and cannot carry code.
 """
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.errors import HeadError
 
-__all__ = ["FORMAT_VERSION", "LinearClassifier", "Link", "read_linear", "write_linear"]
+__all__ = ["LinearClassifier", "LinearRegressor", "Link"]
 
 Link = Literal["softmax", "sigmoid", "none"]
 Floats = npt.NDArray[np.float64]
 
-FORMAT_VERSION = 1
-"""Raised whenever a reader of the old version would misread the new one; old readers are kept."""
-
-_METADATA_KEY = "featx"
-_FORMAT = "featx-linear-head"
 _BLOCK_VALUES = 1 << 22
 """Features converted to float64 at a time, so that no second copy of the matrix is made."""
 
 
-class LinearClassifier:
+class _Linear:
+    """``X @ coef.T + intercept``, with `rows` rows of coefficients."""
+
+    def __init__(self, coef: npt.ArrayLike, intercept: npt.ArrayLike, rows: int, what: str) -> None:
+        self.coef_: Floats = np.array(coef, dtype=np.float64)
+        self.intercept_: Floats = np.array(intercept, dtype=np.float64)
+        if (
+            self.coef_.ndim != 2
+            or self.coef_.shape[0] != rows
+            or not self.coef_.size
+            or self.intercept_.shape != (rows,)
+        ):
+            raise HeadError(
+                f"a linear head of {what} must have coefficients of shape ({rows}, d) and {rows} intercept(s);"
+                f" got shapes {self.coef_.shape} and {self.intercept_.shape}"
+            )
+        if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
+            raise HeadError("coefficients and intercepts of a linear head must be finite; got nan or inf")
+        self.n_features_in_ = int(self.coef_.shape[1])
+
+    def _products(self, X: npt.ArrayLike) -> Floats:
+        X = np.asanyarray(X)
+        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
+            raise HeadError(
+                f"features must have shape (n, {self.n_features_in_}), as the head was trained on; got {X.shape}"
+            )
+        scores = np.empty((X.shape[0], self.coef_.shape[0]))
+        step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
+        for start in range(0, X.shape[0], step):
+            block = np.asarray(X[start : start + step], dtype=np.float64)
+            scores[start : start + step] = block @ self.coef_.T
+        scores += self.intercept_
+        return scores
+
+
+class LinearClassifier(_Linear):
     """A fitted linear classifier: ``X @ coef.T + intercept``, and the class with the largest score.
 
     It is what :func:`~featx.heads.load_head` returns for a linear head. Everything is computed in float64.
@@ -42,13 +70,19 @@ class LinearClassifier:
     classes : ndarray of shape (k,), int64
         The label of each class, increasing.
     link : {"softmax", "sigmoid", "none"}
-        How scores become probabilities: ``softmax`` over three or more classes, ``sigmoid`` for two, ``none`` if
-        the head has no probabilities, and then the object has no ``predict_proba`` either.
+        How scores become probabilities: ``softmax`` over three or more classes, ``sigmoid`` for two and for
+        independent labels, ``none`` if the head has no probabilities, and then the object has no ``predict_proba``
+        either.
+    multilabel : bool
+        Whether each of the k labels is there or not on its own, where the score is positive; `coef` then has k rows,
+        and the classes are 0 to k - 1.
 
     Attributes
     ----------
     coef_, intercept_, classes_ : ndarray
         The parameters.
+    multilabel_ : bool
+        The parameter.
     n_features_in_ : int
         d, the number of features expected.
     link : str
@@ -67,39 +101,30 @@ class LinearClassifier:
         classes: npt.ArrayLike,
         *,
         link: Link = "none",
+        multilabel: bool = False,
     ) -> None:
-        self.coef_: Floats = np.array(coef, dtype=np.float64)
-        self.intercept_: Floats = np.array(intercept, dtype=np.float64)
         self.classes_: npt.NDArray[np.int64] = np.array(classes, dtype=np.int64)
         self.link = link
+        self.multilabel_ = multilabel
         k = self.classes_.size
-        rows = 1 if k == 2 else k
-        if self.classes_.ndim != 1 or k < 2 or bool(np.any(np.diff(self.classes_) <= 0)):
+        if multilabel and not (k > 1 and np.array_equal(self.classes_, np.arange(k))):
+            raise HeadError(
+                f"labels of a multilabel head must be 0 to k - 1, two or more; got {self.classes_.tolist()}"
+            )
+        if not multilabel and (self.classes_.ndim != 1 or k < 2 or bool(np.any(np.diff(self.classes_) <= 0))):
             raise HeadError(
                 f"classes of a linear head must be two or more increasing integers; got {self.classes_.tolist()}"
             )
-        if (
-            self.coef_.ndim != 2
-            or self.coef_.shape[0] != rows
-            or not self.coef_.size
-            or self.intercept_.shape != (rows,)
-        ):
-            raise HeadError(
-                f"a linear head of {k} classes must have coefficients of shape ({rows}, d) and {rows} intercept(s);"
-                f" got shapes {self.coef_.shape} and {self.intercept_.shape}"
-            )
-        if link not in get_args(Link) or link == ("softmax" if k == 2 else "sigmoid"):
-            raise HeadError(
-                f"the link of a linear head of {k} classes must be {'sigmoid' if k == 2 else 'softmax'} or none;"
-                f" got {link!r}"
-            )
-        if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
-            raise HeadError("coefficients and intercepts of a linear head must be finite; got nan or inf")
-        self.n_features_in_ = int(self.coef_.shape[1])
+        what = f"{k} labels" if multilabel else f"{k} classes"
+        super().__init__(coef, intercept, 1 if k == 2 and not multilabel else k, what)
+        usual = "sigmoid" if multilabel or k == 2 else "softmax"
+        if link not in get_args(Link) or link not in (usual, "none"):
+            raise HeadError(f"the link of a linear head of {what} must be {usual} or none; got {link!r}")
 
     def __repr__(self) -> str:
         """Return the shape in words, not the numbers."""
-        return f"LinearClassifier({self.classes_.size} classes, {self.n_features_in_} features, link={self.link!r})"
+        what = "labels" if self.multilabel_ else "classes"
+        return f"LinearClassifier({self.classes_.size} {what}, {self.n_features_in_} features, link={self.link!r})"
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Return the scores, as scikit-learn's estimators do.
@@ -112,29 +137,22 @@ class LinearClassifier:
         Returns
         -------
         ndarray of shape (n, k), or (n,) for two classes, float64
-            Larger is likelier; for two classes, positive means the second.
+            Larger is likelier; for two classes, positive means the second; of independent labels, positive means
+            that the label is there.
 
         Raises
         ------
         HeadError
             `X` has not d columns.
         """
-        X = np.asanyarray(X)
-        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
-            raise HeadError(
-                f"features must have shape (n, {self.n_features_in_}), as the head was trained on; got {X.shape}"
-            )
-        scores = np.empty((X.shape[0], self.coef_.shape[0]))
-        step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
-        for start in range(0, X.shape[0], step):
-            block = np.asarray(X[start : start + step], dtype=np.float64)
-            scores[start : start + step] = block @ self.coef_.T
-        scores += self.intercept_
-        return scores[:, 0] if self.classes_.size == 2 else scores
+        scores = self._products(X)
+        return scores[:, 0] if self.classes_.size == 2 and not self.multilabel_ else scores
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the label with the largest score, (n,) int64, for features of shape (n, d)."""
+        """Return the label with the largest score, (n,), or a 1 for each label that is there, (n, k); int64."""
         scores = self.decision_function(X)
+        if self.multilabel_:
+            return (scores > 0).astype(np.int64)
         index = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
         labels: npt.NDArray[np.int64] = self.classes_[index]
         return labels
@@ -149,85 +167,49 @@ class LinearClassifier:
     def _probabilities(self, X: npt.ArrayLike) -> Floats:
         scores = self.decision_function(X)
         if scores.ndim == 1:
-            return np.exp(-np.logaddexp(0.0, np.stack([scores, -scores], axis=1)))
+            scores = np.stack([-scores, scores], axis=1)
+        if self.link == "sigmoid":
+            return np.exp(-np.logaddexp(0.0, -scores))
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
 
-def write_linear(head: LinearClassifier, path: Path) -> None:
-    """Write `head` as safetensors: ``coef`` and ``intercept`` (F64); equal heads give equal bytes.
+class LinearRegressor(_Linear):
+    """A fitted linear regressor: ``X @ coef.T + intercept``.
 
-    The metadata entry ``featx`` is one JSON object with the format's name and version, the classes and the link.
-    """
-    from safetensors.numpy import save
+    It is what :func:`~featx.heads.load_head` returns for a linear regressor. Everything is computed in float64.
 
-    facts = {
-        "classes": head.classes_.tolist(),
-        "format": _FORMAT,
-        "format_version": FORMAT_VERSION,
-        "link": head.link,
-    }
-    tensors = {"coef": np.ascontiguousarray(head.coef_), "intercept": np.ascontiguousarray(head.intercept_)}
-    path.write_bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(facts, sort_keys=True)}))
+    Parameters
+    ----------
+    coef : ndarray of shape (t, d), float64
+        One row of coefficients for each target.
+    intercept : ndarray of shape (t,), float64
+        One number for each target.
 
-
-def read_linear(path: Path) -> LinearClassifier:
-    """Read what :func:`write_linear` wrote.
+    Attributes
+    ----------
+    coef_, intercept_ : ndarray
+        The parameters.
+    n_features_in_ : int
+        d, the number of features expected.
 
     Raises
     ------
     HeadError
-        The file is no linear head, is damaged, or is of a newer format.
+        The shapes do not go together, or a number is not finite.
     """
-    from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            facts = _read_facts(metadata.get(_METADATA_KEY), path)
-            names = set(file.keys())
-            if names != {"coef", "intercept"}:
-                raise HeadError(
-                    f"{path} must hold the tensors coef and intercept; got {sorted(names)}: fit the head again"
-                )
-            shapes = {name: file.get_slice(name) for name in names}
-            if any(tensor.get_dtype() != "F64" for tensor in shapes.values()):
-                raise HeadError(f"{path} must hold float64 tensors, and does not: fit the head again")
-            coef, intercept = file.get_tensor("coef"), file.get_tensor("intercept")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HeadError(f"{path} is no readable safetensors file ({_one_line(error)}): fit the head again") from error
-    try:
-        return LinearClassifier(coef, intercept, facts["classes"], link=facts["link"])
-    except HeadError as error:
-        raise HeadError(f"{path} is damaged: {error}: fit the head again") from error
+    def __init__(self, coef: npt.ArrayLike, intercept: npt.ArrayLike) -> None:
+        targets = max(1, np.size(intercept))
+        super().__init__(coef, intercept, targets, f"{targets} target(s)")
 
+    def __repr__(self) -> str:
+        """Return the shape in words, not the numbers."""
+        return f"LinearRegressor({self.intercept_.size} targets, {self.n_features_in_} features)"
 
-def _read_facts(text: str | None, path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(text or "")
-    except (ValueError, RecursionError):
-        facts = None
-    if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
-        raise HeadError(f"{path} is no linear head of featx (its metadata do not say so): fit the head again")
-    version = facts.get("format_version")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise HeadError(f"{path} must name its format version; got {version!r}: fit the head again")
-    if version > FORMAT_VERSION:
-        raise HeadError(
-            f"{path} is of format version {version}, newer than {FORMAT_VERSION}, the newest this featx reads:"
-            " upgrade featx"
-        )
-    classes = facts.get("classes")
-    if (
-        not isinstance(classes, list)
-        or not all(type(label) is int and abs(label) < 1 << 62 for label in classes)
-        or not isinstance(facts.get("link"), str)
-    ):
-        raise HeadError(f"{path} must name its classes (integers) and its link, and does not: fit the head again")
-    return facts
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    def predict(self, X: npt.ArrayLike) -> Floats:
+        """Return the values, (n, t), or (n,) of a single target, float64, for features of shape (n, d)."""
+        values = self._products(X)
+        return values[:, 0] if values.shape[1] == 1 else values

@@ -7,9 +7,10 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from featx.errors import HeadError, ParameterError, did_you_mean
+from featx.heads._estimators import Task
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -28,11 +29,15 @@ class HeadInfo:
     summary : str
         One line.
     class_path : str
-        The estimator behind the name.
+        The classifier behind the name.
     defaults : dict
         The parameters featx sets, where they differ from the estimator's own or matter most.
     probabilities : bool
-        Whether the head answers with probabilities, not with scores alone.
+        Whether the classifier answers with probabilities, not with scores alone.
+    tasks : tuple of str
+        What it can learn: ``classification``, ``multilabel`` (several labels a sample), ``regression``.
+    regressor_path : str or None
+        The regressor behind the name, if there is one.
     """
 
     name: str
@@ -40,23 +45,55 @@ class HeadInfo:
     class_path: str
     defaults: dict[str, Any]
     probabilities: bool
+    tasks: tuple[Task, ...]
+    regressor_path: str | None = None
 
+
+_CLASSES: tuple[Task, ...] = ("classification",)
+_LABELS: tuple[Task, ...] = ("classification", "multilabel")
+_ALL: tuple[Task, ...] = ("classification", "multilabel", "regression")
 
 # The defaults were measured on the default backbone's features (AvP: 694 training images of 2 classes; cifar10-small:
-# 5,000 of 10) and on small unbalanced toy data. All but kNN standardise: C, alpha and the learning rate then mean the
-# same for backbones whose features differ a hundredfold in scale, and logistic converges 15 times sooner (2.5 s
-# against 36 s on cifar10-small). Cosine distance is free of the scale already, and loses a point by standardising.
-# scikit-learn's own tol of 1e-4 stops logistic 1 to 3 % above the optimum there, 1e-6 within 1e-5 of it.
+# 5,000 of 10) and on small unbalanced toy data. Where the scale matters, all but kNN standardise: C, alpha and the
+# learning rate then mean the same for backbones whose features differ a hundredfold in scale. Cosine distance is free
+# of the scale already, and loses a point by standardising.
 # No single alpha serves ridge: 1,000 is best for 1,280 features, and answers the larger class only where there are 8.
 _HEADS = {
     info.name: info
     for info in (
         HeadInfo(
-            "knn",
-            "vote of the 10 nearest training rows by cosine distance",
-            "sklearn.neighbors.KNeighborsClassifier",
-            {"n_neighbors": 10, "metric": "cosine", "algorithm": "brute", "standardize": False},
+            "conv",
+            "convolution of 100 filters over maps, global average, dense; trained by Adam",
+            "featx.heads.NetClassifier",
+            {"layers": "conv(100,2) dropout(0.4) gap dropout(0.3) dense", "standardize": True},
             probabilities=True,
+            tasks=_ALL,
+            regressor_path="featx.heads.NetRegressor",
+        ),
+        HeadInfo(
+            "gaussian_nb",
+            "naive Bayes: a normal distribution of each feature in each class",
+            "featx.heads.GaussianNBClassifier",
+            {},
+            probabilities=True,
+            tasks=_CLASSES,
+        ),
+        HeadInfo(
+            "knn",
+            "vote or mean of the 10 nearest training rows by cosine distance",
+            "featx.heads.KNNClassifier",
+            {"n_neighbors": 10, "metric": "cosine", "standardize": False},
+            probabilities=True,
+            tasks=_ALL,
+            regressor_path="featx.heads.KNNRegressor",
+        ),
+        HeadInfo(
+            "lda",
+            "linear discriminant analysis, covariances shrunk by Ledoit and Wolf's rule",
+            "featx.heads.LDAClassifier",
+            {"shrinkage": "auto", "standardize": False},
+            probabilities=True,
+            tasks=_CLASSES,
         ),
         HeadInfo(
             "linear_svm",
@@ -64,20 +101,30 @@ _HEADS = {
             "sklearn.svm.LinearSVC",
             {"C": 0.001, "dual": True, "max_iter": 10_000, "standardize": True},
             probabilities=False,
+            tasks=_LABELS,
         ),
         HeadInfo(
             "logistic",
             "multinomial logistic regression with an L2 penalty",
-            "sklearn.linear_model.LogisticRegression",
-            {"C": 1.0, "tol": 1e-6, "max_iter": 5_000, "standardize": True},
+            "featx.heads.LogisticClassifier",
+            {"C": 1.0, "standardize": True},
             probabilities=True,
+            tasks=_LABELS,
         ),
         HeadInfo(
             "mlp",
             "network of one hidden layer (128 ReLU units), trained by Adam",
-            "sklearn.neural_network.MLPClassifier",
-            {"hidden_layer_sizes": (128,), "alpha": 1.0, "tol": 1e-3, "max_iter": 500, "standardize": True},
+            "featx.heads.NetClassifier",
+            {
+                "layers": "dense(128) relu dense",
+                "weight_decay": 0.01,
+                "schedule": "cosine",
+                "max_epochs": 30,
+                "standardize": True,
+            },
             probabilities=True,
+            tasks=_ALL,
+            regressor_path="featx.heads.NetRegressor",
         ),
         HeadInfo(
             "nearest_centroid",
@@ -85,13 +132,16 @@ _HEADS = {
             "featx.heads.CentroidClassifier",
             {"standardize": True},
             probabilities=False,
+            tasks=_CLASSES,
         ),
         HeadInfo(
             "ridge",
-            "least squares on class indicators; L2 penalty by exact leave-one-out, or alpha=NUMBER",
-            "sklearn.linear_model.RidgeClassifierCV",
-            {"alphas": (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5), "standardize": True},
+            "least squares; L2 penalty by exact leave-one-out, or alpha=NUMBER",
+            "featx.heads.RidgeClassifier",
+            {"alpha": "auto", "standardize": True},
             probabilities=False,
+            tasks=_ALL,
+            regressor_path="featx.heads.RidgeRegressor",
         ),
     )
 }
@@ -99,7 +149,9 @@ _HEADS = {
 # Search trees cannot be stored safely (see `_storage`), and gain nothing in hundreds of dimensions.
 _BY_CLASS_PATH: dict[str, dict[str, Any]] = {
     "sklearn.neighbors.KNeighborsClassifier": {"algorithm": "brute"},
+    "sklearn.neighbors.KNeighborsRegressor": {"algorithm": "brute"},
     "sklearn.neighbors.RadiusNeighborsClassifier": {"algorithm": "brute"},
+    "sklearn.neighbors.RadiusNeighborsRegressor": {"algorithm": "brute"},
 }
 
 
@@ -109,59 +161,77 @@ def list_heads() -> list[HeadInfo]:
     Returns
     -------
     list of HeadInfo
-        Besides these, :func:`make_head` takes the class path of any scikit-learn classifier.
+        Besides these, :func:`make_head` takes the class path of any scikit-learn classifier or regressor.
     """
     return [HeadInfo(**{**vars(_HEADS[name]), "defaults": dict(_HEADS[name].defaults)}) for name in sorted(_HEADS)]
 
 
-def make_head(name: str, params: Mapping[str, Any] | None = None, *, seed: int = 0) -> BaseEstimator:
-    """Make an unfitted classifier that keeps scikit-learn's estimator contract.
+def make_head(
+    name: str, params: Mapping[str, Any] | None = None, *, seed: int = 0, task: Task = "classification"
+) -> BaseEstimator:
+    """Make an unfitted estimator that keeps scikit-learn's contract.
 
     Parameters
     ----------
     name : str
         A name of :func:`list_heads` (with ``-`` or ``_``), or the class path of a scikit-learn classifier, such as
-        ``sklearn.ensemble.RandomForestClassifier``.
+        ``sklearn.ensemble.RandomForestClassifier``, or for a regression of a regressor.
     params : mapping, optional
-        Parameters of the classifier, over featx's defaults; and ``standardize``, which says whether each feature is
+        Parameters of the estimator, over featx's defaults; and ``standardize``, which says whether each feature is
         first brought to mean 0 and variance 1 (of the training rows). Without it a named head does what its
         :class:`HeadInfo` says, and a class path does not.
     seed : int
-        ``random_state`` of a classifier that has one, unless `params` sets it.
+        ``random_state`` of an estimator that has one, unless `params` sets it.
+    task : {"classification", "multilabel", "regression"}
+        What is to be learned: one class a sample, several labels a sample, or numbers. For several labels an estimator
+        of scikit-learn is fitted once for each label.
 
     Returns
     -------
     BaseEstimator
-        The classifier, or a :class:`~sklearn.pipeline.Pipeline` of the steps ``standardize`` and ``head``.
+        featx's own estimator; or scikit-learn's, in a :class:`~sklearn.pipeline.Pipeline` of the steps ``standardize``
+        and ``head`` if it is to be standardised, and in a :class:`~sklearn.multiclass.OneVsRestClassifier` for several
+        labels.
 
     Raises
     ------
     HeadError
-        There is no such head, or the class path does not lead to a scikit-learn classifier.
+        There is no such head, it cannot learn the task, or the class path does not lead to an estimator for it.
     ParameterError
-        The classifier has no parameter of that name, `standardize` is neither true nor false, or `seed` is no
-        integer from 0 to 2**32 - 1.
+        The estimator has no parameter of that name, `standardize` is neither true nor false, there is no such task, or
+        `seed` is no integer from 0 to 2**32 - 1.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 32:
         raise ParameterError(f"seed must be an integer from 0 to 2**32 - 1; got {seed!r}")
+    if task not in get_args(Task):
+        raise ParameterError(f"task must be one of {', '.join(get_args(Task))}; got {task!r}")
     info = _HEADS.get(name.replace("-", "_"))
-    class_path = name if info is None else info.class_path
-    settings = dict(_BY_CLASS_PATH.get(name, {}) if info is None else info.defaults)
     given = dict(params or {})
-    if info is not None and info.name == "ridge" and "alpha" in given:
-        class_path = "sklearn.linear_model.RidgeClassifier"
-        del settings["alphas"]
-    settings.update(given)
+    if not isinstance(given.get("standardize", False), bool):
+        raise ParameterError(f"standardize must be true or false; got {given['standardize']!r}")
+    if info is None:
+        return _sklearn_head(_sklearn_class(name, task), {**_BY_CLASS_PATH.get(name, {}), **given}, name, seed, task)
+    if task not in info.tasks:
+        able = sorted(other.name for other in _HEADS.values() if task in other.tasks)
+        raise HeadError(f"head {info.name!r} cannot learn {task} targets: take one of {', '.join(able)}")
+    settings = {**info.defaults, **given}
+    class_path = info.class_path if task != "regression" or info.regressor_path is None else info.regressor_path
+    module, _, class_name = class_path.rpartition(".")
+    cls = getattr(importlib.import_module(module), class_name)
+    if module == "featx.heads":
+        return _seeded(_construct(cls, settings, info.name, set()), seed, given)
+    return _sklearn_head(cls, settings, info.name, seed, task)
+
+
+def _sklearn_head(cls: type, settings: dict[str, Any], name: str, seed: int, task: Task) -> BaseEstimator:
     standardize = settings.pop("standardize", False)
-    if not isinstance(standardize, bool):
-        raise ParameterError(f"standardize must be true or false; got {standardize!r}")
-    head = _construct(_import_class(class_path, name), settings, name)
-    seeds = {
-        key: seed
-        for key, value in head.get_params(deep=True).items()
-        if (key == "random_state" or key.endswith("__random_state")) and value is None and key not in given
-    }
-    head.set_params(**seeds)
+    head = _seeded(_construct(cls, settings, name, {"standardize"}), seed, settings)
+    if task == "multilabel":
+        if not (hasattr(head, "decision_function") or hasattr(head, "predict_proba")):
+            raise HeadError(f"head {name!r} has no score for a label on its own: choose another for multilabel targets")
+        from sklearn.multiclass import OneVsRestClassifier
+
+        head = OneVsRestClassifier(head)
     if not standardize:
         return head
 
@@ -171,14 +241,23 @@ def make_head(name: str, params: Mapping[str, Any] | None = None, *, seed: int =
     return Pipeline([("standardize", StandardScaler()), ("head", head)])
 
 
-def _construct(cls: type, settings: dict[str, Any], name: str) -> Any:
+def _seeded(head: Any, seed: int, given: Mapping[str, Any]) -> Any:
+    seeds = {
+        key: seed
+        for key, value in head.get_params(deep=True).items()
+        if (key == "random_state" or key.endswith("__random_state")) and value is None and key not in given
+    }
+    return head.set_params(**seeds)
+
+
+def _construct(cls: type, settings: dict[str, Any], name: str, more: set[str]) -> Any:
     signature = inspect.signature(cls).parameters
     own = set(signature)
+    known = own | more
     for key in settings:
         if key.partition("__")[0] not in own:
             raise ParameterError(
-                f"head {name!r} has no parameter {key!r}{did_you_mean(key, own | {'standardize'})};"
-                f" it has {', '.join(sorted(own | {'standardize'}))}"
+                f"head {name!r} has no parameter {key!r}{did_you_mean(key, known)}; it has {', '.join(sorted(known))}"
             )
     needed = [key for key, p in signature.items() if p.default is p.empty and key not in settings]
     if needed:
@@ -191,17 +270,18 @@ def _construct(cls: type, settings: dict[str, Any], name: str) -> Any:
     return head
 
 
-def _import_class(class_path: str, name: str) -> type:
-    if class_path.startswith("featx.") and class_path != name:
-        from featx.heads._centroid import CentroidClassifier
+def _sklearn_class(class_path: str, task: Task) -> type:
+    """Return the class of scikit-learn that a class path leads to."""
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-        return CentroidClassifier
+    kind, mixin = ("regressor", RegressorMixin) if task == "regression" else ("classifier", ClassifierMixin)
+    example = f"sklearn.ensemble.RandomForest{kind.capitalize()}"
     module_name, _, class_name = class_path.rpartition(".")
     if module_name != "sklearn" and not module_name.startswith("sklearn."):
-        known = [*_HEADS, *(_sklearn_classifiers() if class_name[:1].isupper() else ())]
+        known = [*_HEADS, *(_of_kind(kind) if class_name[:1].isupper() else ())]
         raise HeadError(
-            f"no head {name!r}{_nearest(name, known)}; the heads are {', '.join(sorted(_HEADS))}, and any scikit-learn"
-            " classifier by its class path, such as sklearn.ensemble.RandomForestClassifier"
+            f"no head {class_path!r}{_nearest(class_path, known)}; the heads are {', '.join(sorted(_HEADS))}, and any"
+            f" scikit-learn {kind} by its class path, such as {example}"
         )
     try:
         with warnings.catch_warnings():
@@ -209,28 +289,26 @@ def _import_class(class_path: str, name: str) -> type:
             found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError):
         raise HeadError(
-            f"scikit-learn has no classifier {name!r}{_nearest(name, _sklearn_classifiers())}; give the class path of"
-            " one, such as sklearn.ensemble.RandomForestClassifier"
+            f"scikit-learn has no {kind} {class_path!r}{_nearest(class_path, _of_kind(kind))}; give the class path of"
+            f" one, such as {example}"
         ) from None
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    if not (isinstance(found, type) and issubclass(found, ClassifierMixin) and issubclass(found, BaseEstimator)):
+    if not (isinstance(found, type) and issubclass(found, mixin) and issubclass(found, BaseEstimator)):
         raise HeadError(
-            f"a head must be a classifier; {name!r} is none{_nearest(name, _sklearn_classifiers())}; see"
+            f"a head for {task} must be a {kind}; {class_path!r} is none{_nearest(class_path, _of_kind(kind))}; see"
             " `featx heads` for the named ones"
         )
     if inspect.isabstract(found):
-        raise HeadError(f"a head must be a complete classifier; {name!r} is an abstract base: choose one built on it")
+        raise HeadError(f"a head must be a complete {kind}; {class_path!r} is an abstract base: choose one built on it")
     return found
 
 
-def _sklearn_classifiers() -> list[str]:
-    """Class paths of scikit-learn's classifiers, as people import them."""
+def _of_kind(kind: str) -> list[str]:
+    """Return the class paths of scikit-learn's classifiers or regressors, as people import them."""
     from sklearn.utils import all_estimators
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        classes = [cls for _, cls in all_estimators("classifier")]
+        classes = [cls for _, cls in all_estimators(kind)]
     return sorted(f"{cls.__module__.partition('._')[0]}.{cls.__name__}" for cls in classes)
 
 

@@ -1,16 +1,23 @@
 """Names, class paths, parameters and seeds of heads."""
 
+import importlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from sklearn.base import is_regressor
+from sklearn.linear_model import Ridge
+from sklearn.multiclass import OneVsRestClassifier
 
 import featx.heads
 from featx.errors import HeadError, ParameterError
-from featx.heads import list_heads, make_head, parse_params
+from featx.heads import list_heads, make_head, parse_grid, parse_params
 
-NAMES = ["knn", "linear_svm", "logistic", "mlp", "nearest_centroid", "ridge"]
+NAMES = [
+    "conv", "gaussian_nb", "knn", "lda", "linear_svm", "logistic", "mlp", "nearest_centroid", "ridge",
+]  # fmt: skip
+CASES = [(info, task) for info in list_heads() for task in info.tasks]
 
 
 def final(head):
@@ -37,21 +44,63 @@ def test_importing_loads_no_scikit_learn():
 def test_list_is_sorted_and_a_copy():
     heads = list_heads()
     assert [info.name for info in heads] == NAMES
-    heads[0].defaults["n_neighbors"] = 3
-    assert list_heads()[0].defaults["n_neighbors"] == 10
+    heads[2].defaults["n_neighbors"] = 3
+    assert list_heads()[2].defaults["n_neighbors"] == 10
 
 
-@pytest.mark.parametrize("info", list_heads(), ids=NAMES)
-def test_info_tells_the_truth(info):
-    head = make_head(info.name)
-    assert hasattr(head, "steps") is info.defaults["standardize"]
-    assert hasattr(final(head), "predict_proba") is info.probabilities
-    params = final(head).get_params()
-    assert {key: params[key] for key in info.defaults if key != "standardize"} == {
-        key: value for key, value in info.defaults.items() if key != "standardize"
-    }
-    module, _, name = info.class_path.rpartition(".")
-    assert getattr(sys.modules[module], name) is type(final(head))
+@pytest.mark.parametrize(("info", "task"), CASES, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_info_tells_the_truth(info, task):
+    head = make_head(info.name, task=task)
+    of_scikit_learn = info.class_path.startswith("sklearn.")
+    assert hasattr(head, "steps") is of_scikit_learn
+    inner = final(head)
+    if of_scikit_learn and task == "multilabel":
+        assert type(inner) is OneVsRestClassifier
+        inner = inner.estimator
+    params = inner.get_params()
+    own = {key: value for key, value in info.defaults.items() if key != "standardize" or not of_scikit_learn}
+    assert {key: params[key] for key in own} == own
+    if task != "regression":
+        assert hasattr(inner, "predict_proba") is info.probabilities
+    module, _, name = (info.regressor_path if task == "regression" else info.class_path).rpartition(".")
+    assert getattr(importlib.import_module(module), name) is type(inner)
+    assert is_regressor(head) is (task == "regression")
+
+
+def test_a_head_that_cannot_learn_a_task_names_those_that_can():
+    with pytest.raises(HeadError) as caught:
+        make_head("lda", task="multilabel")
+    assert str(caught.value) == (
+        "head 'lda' cannot learn multilabel targets: take one of conv, knn, linear_svm, logistic, mlp, ridge"
+    )
+    with pytest.raises(HeadError, match="take one of conv, knn, mlp, ridge"):
+        make_head("logistic", task="regression")
+    with pytest.raises(HeadError, match="has no score for a label on its own"):
+        make_head("sklearn.multiclass.OutputCodeClassifier", {"estimator": make_head("linear_svm")}, task="multilabel")
+    with pytest.raises(ParameterError, match=r"task must be one of .* got 'ranking'"):
+        make_head("logistic", task="ranking")
+
+
+def test_estimators_of_scikit_learn_for_several_labels():
+    forest = make_head(
+        "sklearn.ensemble.RandomForestClassifier",
+        {"n_estimators": 3, "standardize": True},
+        seed=7,
+        task="multilabel",
+    )
+    assert [name for name, _ in forest.steps] == ["standardize", "head"]
+    assert type(final(forest)) is OneVsRestClassifier
+    assert (final(forest).estimator.n_estimators, final(forest).estimator.random_state) == (3, 7)
+
+
+def test_regressors_by_class_path():
+    assert type(make_head("sklearn.linear_model.Ridge", {"alpha": 2.0}, task="regression")) is Ridge
+    neighbours = make_head("sklearn.neighbors.KNeighborsRegressor", task="regression")
+    assert neighbours.algorithm == "brute"
+    with pytest.raises(HeadError) as caught:
+        make_head("sklearn.ensemble.RandomForestClassifier", task="regression")
+    assert "must be a regressor" in str(caught.value)
+    assert "did you mean 'sklearn.ensemble.RandomForestRegressor'?" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["linear-svm", "nearest-centroid", "linear_svm"])
@@ -61,9 +110,10 @@ def test_hyphens_and_underscores_are_the_same(name):
 
 def test_parameters_reach_the_estimator():
     head = make_head("logistic", {"C": 3, "standardize": False})
-    assert not hasattr(head, "steps")
-    assert head.C == 3
-    assert head.max_iter == 5000
+    assert (head.C, head.standardize) == (3, False)
+    svm = make_head("linear_svm", {"C": 3, "standardize": False})
+    assert not hasattr(svm, "steps")
+    assert (svm.C, svm.max_iter) == (3, 10_000)
     forest = make_head("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 7, "standardize": True})
     assert final(forest).n_estimators == 7
     assert final(make_head("ridge", {"alpha": 5.0})).alpha == 5.0
@@ -136,7 +186,9 @@ def test_unknown_heads(name, words):
     [
         ("logistic", {"c": 1}, "no parameter 'c'"),
         ("logistic", {"max_itr": 1}, "did you mean 'max_iter'?"),
-        ("logistic", {"max_itr": 1}, "class_weight, dual"),
+        ("linear_svm", {"max_itr": 1}, "class_weight, dual"),
+        ("linear_svm", {"standardise": True}, "did you mean 'standardize'?"),
+        ("ridge", {"alphas": (1.0,)}, "did you mean 'alpha'?"),
         ("logistic", {"standardise": True}, "did you mean 'standardize'?"),
         ("logistic", {"standardize": "yes"}, "standardize must be true or false; got 'yes'"),
         ("logistic", {"C__x": 1}, "does not take these parameters"),
@@ -183,6 +235,10 @@ def test_make_head_leaves_its_argument_alone():
         ("C=0 or 1", "0 or 1"),
         ("C=007", 7),
         ("C=a\0b", "a\0b"),
+        ("C=0.1,1,10", (0.1, 1, 10)),
+        ("C=conv(100,2) dropout(0.4) gap dropout(0.3) dense", "conv(100,2) dropout(0.4) gap dropout(0.3) dense"),
+        ("C='dense(64) relu dense'", "dense(64) relu dense"),
+        ("C=conv(100,2)", "conv(100,2)"),
         ("C=été", "été"),
         ("C=" + "9" * 5000, float("inf")),
     ],
@@ -215,3 +271,37 @@ def test_parse_params_keeps_all():
 def test_parse_params_refuses(pairs, words):
     with pytest.raises(ParameterError, match=words):
         parse_params(pairs)
+
+
+def test_parse_grid():
+    assert parse_grid([]) == {}
+    assert parse_grid(["C=0.1,1, 10", "knn.n_neighbors=5,10", "linear-svm.C=1", "dual=true,auto"]) == {
+        "": {"C": [0.1, 1, 10], "dual": [True, "auto"]},
+        "knn": {"n_neighbors": [5, 10]},
+        "linear_svm": {"C": [1]},
+    }
+    layers = "conv(100,2) dropout(0.4) gap dropout(0.3) dense"
+    assert parse_grid([f"conv.layers={layers},gap dense"]) == {"conv": {"layers": [layers, "gap dense"]}}
+    assert parse_grid(["alpha=(0.1,1),(10,),'a,b'"]) == {"": {"alpha": [(0.1, 1), (10,), "a,b"]}}
+    forest = "sklearn.ensemble.RandomForestClassifier"
+    assert parse_grid([f"{forest}.max_depth=none,3"]) == {forest: {"max_depth": [None, 3]}}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        (["C"], "KEY=V1,V2"),
+        (["=1"], "KEY=V1,V2"),
+        ([".C=1"], "KEY=V1,V2"),
+        (["a b.C=1"], "KEY=V1,V2"),
+        (["knn.=1"], "KEY=V1,V2"),
+        (["C=1", "C=2"], "'C' must be given once"),
+        (["C="], "values between its commas"),
+        (["C=1,,2"], "values between its commas"),
+        (["C=1,"], "values between its commas"),
+        (["C=[1,2"], "one Python literal"),
+    ],
+)
+def test_parse_grid_refuses(pairs, words):
+    with pytest.raises(ParameterError, match=words):
+        parse_grid(pairs)
