@@ -1,5 +1,6 @@
 """``featx predict``."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import click
 from featx.cli._output import plain, tell, write_csv, write_json
 
 if TYPE_CHECKING:
+    from featx.fitting import Run
     from featx.prediction import Prediction
 
 __all__ = ["predict", "prediction_line"]
@@ -16,12 +18,20 @@ __all__ = ["predict", "prediction_line"]
 
 def prediction_line(prediction: "Prediction", top: int) -> str:
     """Return an answer as people read it: ``cat.jpg: 99% cat, 1% dog``."""
+    if prediction.values:
+        return plain(
+            f"{prediction.key}: {', '.join(f'{name} {value:.4g}' for name, value in prediction.values.items())}"
+        )
     ranked = list(prediction.scores.items())[:top]
     if prediction.is_probability:
-        words = [f"{100 * score:.0f}% {name}" for name, score in ranked]
+        words = ", ".join(f"{100 * score:.0f}% {name}" for name, score in ranked)
     else:
-        words = [f"{name} ({score:.2f})" for name, score in ranked]
-    return plain(f"{prediction.key}: {', '.join(words)}")
+        words = ", ".join(f"{name} ({score:.2f})" for name, score in ranked)
+    if prediction.label is None:
+        words = f"{', '.join(prediction.labels) or 'none'} ({words})"
+    elif not prediction.accepted:
+        words = f"unsure ({words})"
+    return plain(f"{prediction.key}: {words}")
 
 
 class _OutputFile(click.ParamType):  # type: ignore[type-arg]
@@ -38,11 +48,30 @@ class _OutputFile(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
-def _csv_rows(predictions: "Sequence[Prediction]", classes: Sequence[str]) -> list[list[object]]:
-    return [
-        [answer.key, answer.label or "", *(answer.scores.get(name, "") for name in classes), answer.error or ""]
-        for answer in predictions
-    ]
+_ANSWERS = {"classification": ["label"], "multilabel": ["labels"], "regression": []}
+"""By the task, what an answer has besides a number for each class or target."""
+
+
+def _columns(run: "Run") -> list[str]:
+    return ["key", *_ANSWERS[run.task], *(["accepted"] if "reject" in run.settings else [])]
+
+
+def _csv_row(answer: "Prediction", columns: Sequence[str], classes: Sequence[str]) -> list[object]:
+    in_text = json.dumps(answer.labels) if any("|" in name for name in answer.labels) else "|".join(answer.labels)
+    cells = {
+        "key": answer.key,
+        "label": answer.label or "",
+        "labels": in_text,  # as manifests have them
+        "accepted": str(answer.accepted).lower(),
+    }
+    numbers = answer.values or answer.scores
+    return [*(cells[name] for name in columns), *(numbers.get(name, "") for name in classes), answer.error or ""]
+
+
+def _json_object(answer: "Prediction", columns: Sequence[str], task: str) -> dict[str, object]:
+    scores = "probabilities" if answer.is_probability else "scores"
+    numbers = {"values": answer.values} if task == "regression" else {scores: answer.scores}
+    return {**{name: getattr(answer, name) for name in columns}, **numbers, "error": answer.error}
 
 
 @click.command(short_help="Classify images.")
@@ -60,6 +89,8 @@ def predict(
 ) -> None:
     """Classify IMAGES (files, folders, archives) with the head of RUN.
 
+    Of a run that was given a precision, an answer below its threshold is `unsure`.
+
     \b
     Examples:
       featx predict runs/photos-logistic-1a2b3c4d new.jpg
@@ -69,21 +100,12 @@ def predict(
 
     predictor = load(run, **options)
     answers = predictor.predict(list(images))
+    columns, classes = _columns(predictor.run), predictor.classes
     if csv_file is not None:
-        write_csv(["key", "label", *predictor.classes, "error"], _csv_rows(answers, predictor.classes), csv_file)
+        rows = [_csv_row(answer, columns, classes) for answer in answers]
+        write_csv([*columns, *classes, "error"], rows, csv_file)
     if json_file is not None:
-        write_json(
-            [
-                {
-                    "key": answer.key,
-                    "label": answer.label,
-                    "probabilities" if answer.is_probability else "scores": answer.scores,
-                    "error": answer.error,
-                }
-                for answer in answers
-            ],
-            json_file,
-        )
+        write_json([_json_object(answer, columns, predictor.run.task) for answer in answers], json_file)
     for answer in answers:
         if answer.error is not None:
             tell(f"{plain(answer.key)}: cannot be used: {plain(answer.error)}")

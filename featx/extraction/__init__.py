@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from featx.extraction._cuda import CudaEngine
     from featx.extraction._engine import CompiledEngine, TorchEngine, load_engine, resolve_device, resolve_precision
     from featx.extraction._export import export_graph
+    from featx.extraction._model import export_model
     from featx.extraction._outputs import Output, plan_outputs
     from featx.extraction._reload import reload_backbone
 
@@ -48,6 +49,7 @@ __all__ = [
     "embed",
     "enough_for",
     "export_graph",
+    "export_model",
     "extract_batches",
     "graph_key",
     "load_engine",
@@ -63,6 +65,7 @@ _WITH_TORCH = {
     **dict.fromkeys(("CompiledEngine", "TorchEngine", "load_engine", "resolve_device", "resolve_precision"), "_engine"),
     "CudaEngine": "_cuda",
     "export_graph": "_export",
+    "export_model": "_model",
     **dict.fromkeys(("Output", "plan_outputs"), "_outputs"),
     "reload_backbone": "_reload",
 }

@@ -73,12 +73,13 @@ def eager_rows(module: Callable[..., tuple[torch.Tensor, ...]], pixels: npt.NDAr
         return tuple(rows.numpy() for rows in module(torch.from_numpy(pixels)))
 
 
-def capture(module: PixelsToRows, pixels: npt.NDArray[np.uint8], *, dynamic: bool) -> torch.export.ExportedProgram:
+def capture(module: nn.Module, pixels: npt.NDArray[np.uint8], *, dynamic: bool) -> torch.export.ExportedProgram:
     """Return the graph of `module`, without what its outputs do not need.
 
     Parameters
     ----------
-    module : PixelsToRows
+    module : torch.nn.Module
+        Takes pixels alone.
     pixels : ndarray of shape (n, height, width, 3) and dtype uint8
         To run it on.
     dynamic : bool

@@ -10,9 +10,10 @@ from PIL import Image
 import featx
 from featx.errors import BackboneError, ParameterError, SampleError, SourceError, SpecMismatchError, WeightsError
 from featx.fitting import fit_head
-from featx.heads import head_scores
+from featx.heads import LinearClassifier, LinearRegressor, head_scores
 from featx.prediction import Prediction, load
-from tests.tiny import BACKBONE, TinyNet, tiny_net, write_folder
+from tests.prediction.helpers import make_run
+from tests.tiny import BACKBONE, COLOURS, TinyNet, tiny_net, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,9 @@ def test_answers_are_the_heads_for_the_extracted_features(photos, store, predict
     assert np.mean([answer.label == file.parent.name for answer, file in zip(answers, files, strict=True)]) > 0.9
     for answer in answers:
         assert answer.is_probability
+        assert answer.accepted
         assert answer.error is None
+        assert (answer.labels, answer.values) == ((), {})
         assert list(answer.scores.values()) == sorted(answer.scores.values(), reverse=True)
         assert next(iter(answer.scores)) == answer.label
         assert sum(answer.scores.values()) == pytest.approx(1)
@@ -99,7 +102,7 @@ def test_a_bad_image_among_good_ones_has_an_error_and_shifts_nothing(photos, pre
     bad.write_text("no image")
     answers = predictor.predict([*files[:2], bad, *files[2:]])
     good = predictor.predict(files)
-    assert answers[2] == Prediction(str(bad), None, {}, True, answers[2].error)
+    assert answers[2] == Prediction(str(bad), None, {}, True, answers[2].error, accepted=False)
     assert answers[2].error
     for answer, expected in zip([*answers[:2], *answers[3:]], good, strict=True):
         assert (answer.key, answer.label) == (expected.key, expected.label)
@@ -142,6 +145,72 @@ def test_classes_without_training_rows_have_probability_0(photos, cache, tmp_pat
     assert probabilities.shape == (24, 4)
     assert (probabilities[:, 3] == 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+@pytest.fixture(scope="module")
+def scores(store):
+    """Three columns of a few units, and what makes them of the features."""
+    X = store.features[:].astype(np.float64)
+    coef = np.random.default_rng(0).standard_normal((3, X.shape[1])) / X.std(axis=0)
+    intercept = -coef @ X.mean(axis=0)
+    return X @ coef.T + intercept, (coef, intercept)
+
+
+class TestTasks:
+    """Heads that are made here, on the features of the same photographs."""
+
+    def images(self, photos, store):
+        return [photos / key for key in store.keys]
+
+    @pytest.mark.parametrize(("link", "present"), [("sigmoid", 0.5), ("none", 0.0)])
+    def test_several_labels_a_sample(self, photos, store, scores, link, present):
+        head = LinearClassifier(*scores[1], range(3), link=link, multilabel=True)
+        predictor = load(make_run(head, [store], task="multilabel"))
+        answers = predictor.predict(self.images(photos, store))
+        expected = 1 / (1 + np.exp(-scores[0])) if link == "sigmoid" else scores[0]
+        np.testing.assert_allclose(as_rows(answers, predictor.classes), expected, rtol=1e-3, atol=1e-3)
+        for answer, row in zip(answers, expected, strict=True):
+            assert answer.label is None
+            assert answer.is_probability == (link == "sigmoid")
+            assert set(answer.labels) == {name for name, score in zip(COLOURS, row, strict=True) if score > present}
+            assert list(answer.labels) == [name for name in answer.scores if name in answer.labels]
+        assert {len(answer.labels) for answer in answers} > {1, 2}
+        if link == "sigmoid":
+            got = predictor.predict_proba(self.images(photos, store))
+            np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+    def test_values(self, photos, store, scores):
+        predictor = load(make_run(LinearRegressor(*scores[1]), [store], task="regression", classes=("a", "b", "c")))
+        answers = predictor.predict(self.images(photos, store))
+        assert list(answers[0].values) == ["a", "b", "c"]
+        got = [list(answer.values.values()) for answer in answers]
+        np.testing.assert_allclose(got, scores[0], rtol=1e-3, atol=1e-3)
+        assert {(answer.label, answer.labels, answer.is_probability) for answer in answers} == {(None, (), False)}
+        with pytest.raises(ParameterError, match="head 'LinearRegressor' gives no probabilities: use predict"):
+            predictor.predict_proba(photos / "test")
+
+    def test_a_threshold(self, photos, store, scores, tmp_path):
+        head = LinearClassifier(*scores[1], range(3), link="softmax")
+        (tmp_path / "bad.jpg").touch()
+        images = [*self.images(photos, store), tmp_path / "bad.jpg"]
+        free = load(make_run(head, [store])).predict(images)
+        assert all(answer.accepted for answer in free[:-1])
+        threshold = float(np.median([max(answer.scores.values()) for answer in free[:-1]])) + 1e-4
+        answers = load(make_run(head, [store], reject={"threshold": threshold, "precision": [0.9]})).predict(images)
+        assert [answer.label for answer in answers] == [answer.label for answer in free]
+        assert [answer.accepted for answer in answers[:-1]] == [max(a.scores.values()) >= threshold for a in free[:-1]]
+        assert {answer.accepted for answer in answers[:-1]} == {True, False}
+        assert not answers[-1].accepted
+
+
+def test_layers_of_one_backbone_load_it_once(photos, cache, monkeypatch):
+    from featx import backbones
+
+    stores = [featx.extract(photos, BACKBONE, layer=layer, cache=cache) for layer in ("conv2", "output")]
+    loads, whole = [], backbones.load_backbone
+    monkeypatch.setattr(backbones, "load_backbone", lambda *a, **k: loads.append(a) or whole(*a, **k))
+    load(fit_head(stores)).predict(photos / "test")
+    assert len(loads) == 1
 
 
 def test_two_backbones(photos, cache):
