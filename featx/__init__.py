@@ -15,8 +15,19 @@ if TYPE_CHECKING:
     from featx.backbones import Backbone, list_backbones, load_backbone
     from featx.caching import Extraction, extract, extract_layers
     from featx.errors import FeatxError
-    from featx.evaluation import Evaluation
-    from featx.fitting import Run, evaluate, fit_head
+    from featx.evaluation import Evaluation, Figure
+    from featx.fitting import (
+        Run,
+        Sweep,
+        compare,
+        continue_fit,
+        evaluate,
+        few_shot,
+        fit_head,
+        label_errors,
+        leaderboard,
+        sweep,
+    )
     from featx.heads import list_heads
     from featx.prediction import FeatureExtractor, Prediction, Predictor, load
     from featx.sources import Sample, Source, open_source
@@ -31,31 +42,42 @@ __all__ = [
     "FeatureExtractor",
     "FeatureStore",
     "FeatxError",
+    "Figure",
     "Prediction",
     "Predictor",
     "Preprocessing",
     "Run",
     "Sample",
     "Source",
+    "Sweep",
+    "compare",
+    "continue_fit",
     "evaluate",
     "extract",
     "extract_layers",
+    "few_shot",
     "find_store",
     "fit_head",
+    "label_errors",
+    "leaderboard",
     "list_backbones",
     "list_heads",
     "load",
     "load_backbone",
     "open_source",
     "open_store",
+    "sweep",
 ]
 
 _MODULES = {
     "backbones": ("Backbone", "list_backbones", "load_backbone"),
     "caching": ("Extraction", "extract", "extract_layers"),
     "errors": ("FeatxError",),
-    "evaluation": ("Evaluation",),
-    "fitting": ("Run", "evaluate", "fit_head"),
+    "evaluation": ("Evaluation", "Figure"),
+    "fitting": (
+        *("Run", "Sweep", "compare", "continue_fit", "evaluate", "few_shot", "fit_head"),
+        *("label_errors", "leaderboard", "sweep"),
+    ),
     "heads": ("list_heads",),
     "prediction": ("FeatureExtractor", "Prediction", "Predictor", "load"),
     "sources": ("Sample", "Source", "open_source"),

@@ -27,23 +27,31 @@ PUBLIC = [
     "FeatureExtractor",
     "FeatureStore",
     "FeatxError",
+    "Figure",
     "Prediction",
     "Predictor",
     "Preprocessing",
     "Run",
     "Sample",
     "Source",
+    "Sweep",
+    "compare",
+    "continue_fit",
     "evaluate",
     "extract",
     "extract_layers",
+    "few_shot",
     "find_store",
     "fit_head",
+    "label_errors",
+    "leaderboard",
     "list_backbones",
     "list_heads",
     "load",
     "load_backbone",
     "open_source",
     "open_store",
+    "sweep",
 ]
 
 
@@ -111,7 +119,8 @@ def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
-    assert sorted([*everyday, *stores, *catalogue]) == COMMANDS
+    heads = ["compare", "continue", "export-onnx", "label-errors", "runs", "sweep"]
+    assert sorted([*everyday, *stores, *catalogue, *heads]) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)

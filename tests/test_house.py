@@ -13,16 +13,17 @@ PACKAGE = ROOT / "featx"
 ALLOWED = {
     "errors": set(),
     "_quiet": set(),
+    "labels": {"errors"},
     "spec": {"errors"},
-    "sources": {"errors", "_quiet"},
+    "sources": {"errors", "labels", "_quiet"},
     "backbones": {"errors", "spec", "_quiet"},
     "extraction": {"errors", "spec", "sources", "backbones", "_quiet"},
-    "store": {"errors", "spec"},
-    "caching": {"errors", "spec", "sources", "backbones", "extraction", "store"},
+    "store": {"errors", "labels", "spec"},
+    "caching": {"errors", "labels", "spec", "sources", "backbones", "extraction", "store"},
     "heads": {"errors"},
     "evaluation": {"errors"},
-    "fitting": {"errors", "spec", "store", "heads", "evaluation"},
-    "prediction": {"errors", "spec", "sources", "backbones", "extraction", "heads", "fitting"},
+    "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation"},
+    "prediction": {"errors", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
 }
 ALLOWED["cli"] = set(ALLOWED)
 ONLY = {"click": "cli", "rich": "cli", "h5py": "store"}

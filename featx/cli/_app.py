@@ -9,14 +9,18 @@ import click
 
 from featx import __version__
 from featx.cli._catalog import backbones, heads, layers
+from featx.cli._compare import compare, label_errors
 from featx.cli._demo import demo
 from featx.cli._explain import explain, plan
+from featx.cli._export_onnx import export_onnx
 from featx.cli._extract import extract
-from featx.cli._fit import evaluate, fit_head
+from featx.cli._fit import continue_command, evaluate, fit_head
 from featx.cli._maintain import export, import_command, merge, prune
 from featx.cli._output import tell
 from featx.cli._predict import predict
+from featx.cli._runs import runs
 from featx.cli._stores import info, list_command
+from featx.cli._sweep import sweep
 from featx.cli._verify import verify
 from featx.errors import FeatxError
 
@@ -39,7 +43,8 @@ def featx(debug: bool) -> None:
 
 
 for command in (
-    *(demo, plan, explain, extract, fit_head, predict, evaluate),
+    *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
+    *(export_onnx,),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

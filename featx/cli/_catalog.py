@@ -1,5 +1,7 @@
 """``featx backbones``, ``featx layers`` and ``featx heads``: what there is to choose from."""
 
+import shlex
+
 import click
 
 from featx.cli._options import json_option
@@ -75,10 +77,15 @@ def layers(backbone: str, image_size: int | None, as_json: bool) -> None:
     tell("NAME.input is what the module NAME is given")
 
 
-@click.command(short_help="List the classifiers there are.")
+_LEARNS = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
+
+
+@click.command(short_help="List the heads there are, and what they learn.")
 @json_option
 def heads(as_json: bool) -> None:
-    """List the heads that --head takes, beside any scikit-learn classifier by its class path.
+    """List the heads that --head takes, beside any scikit-learn classifier or regressor by its class path.
+
+    What they learn: classes (one a sample), labels (several a sample), numbers.
 
     \b
     Example:
@@ -96,19 +103,22 @@ def heads(as_json: bool) -> None:
                     "class": head.class_path,
                     "defaults": head.defaults,
                     "probabilities": head.probabilities,
+                    "tasks": list(head.tasks),
+                    "regressor": head.regressor_path,
                 }
                 for head in found
             ]
         )
         return
     print_table(
-        ["head", "what it is", "probabilities", "parameters set by featx"],
+        ["head", "what it is", "learns", "probabilities", "parameters set by featx"],
         [
             (
                 head.name,
                 head.summary,
+                ", ".join(_LEARNS[task] for task in head.tasks),
                 "yes" if head.probabilities else "no",
-                " ".join(f"{key}={value}" for key, value in head.defaults.items()),
+                " ".join(shlex.quote(f"{key}={value}") for key, value in head.defaults.items()),
             )
             for head in found
         ],

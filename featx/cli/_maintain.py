@@ -100,7 +100,8 @@ def show_store(store: "FeatureStore", as_json: bool) -> None:
 def import_command(file: str, as_json: bool, **options: Any) -> None:
     """Make a store of the features in FILE, an .npz or .npy, so that heads can be fitted on them.
 
-    An .npz holds features (or X, embeddings) and, if wanted, labels (or y), keys, classes and splits.
+    An .npz holds features (or X, embeddings) and, if wanted, labels (or y; multilabels, values), keys, classes, splits
+    and groups.
 
     \b
     Examples:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from featx.evaluation import Figure
 
 __all__ = [
     "age",
@@ -21,6 +24,7 @@ __all__ = [
     "progress_bar",
     "size",
     "tell",
+    "with_interval",
     "write_csv",
     "write_json",
 ]
@@ -101,6 +105,11 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right:
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a figure for a table; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(figure: "Figure") -> str:
+    """Return a figure and its 95 % interval for a table."""
+    return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
 
 
 def size(count: float) -> str:

@@ -99,7 +99,8 @@ def info(store: str, cache: str | None, as_json: bool) -> None:
         ),
         ("precision", spec["precision"]),
         ("splits", ", ".join(f"{name or '(none)'} {count}" for name, count in summary["splits"].items())),
-        ("classes", f"{len(summary['classes'])}; {summary['unlabelled']} samples without a label"),
+        ("to be learned", _to_be_learned(summary)),
+        *([("groups", summary["groups"])] if summary["groups"] else []),
         ("made", ", ".join(f"{name} {value}" for name, value in creation.items())),
         ("spec digest", summary["key"]),
     ]
@@ -109,6 +110,20 @@ def info(store: str, cache: str | None, as_json: bool) -> None:
     if summary["classes"]:
         click.echo()
         print_table(["class", "n"], summary["classes"].items(), right=["n"])
+    if summary["targets"]:
+        click.echo()
+        rows = [(name, *(f"{value:g}" for value in ranges.values())) for name, ranges in summary["targets"].items()]
+        print_table(["target", "least", "mean", "greatest"], rows, right=["least", "mean", "greatest"])
     if found.failures:
         click.echo()
         print_table(["could not be used", "reason"], found.failures)
+
+
+def _to_be_learned(summary: dict[str, Any]) -> str:
+    """Return in words what a head could learn from a store: classes, one or several a sample, or numbers."""
+    if summary["task"] == "regression":
+        what = ", ".join(summary["targets"]) or "numbers"
+    else:
+        several = ", several a sample" if summary["task"] == "multilabel" else ""
+        what = f"{len(summary['classes'])} classes{several}"
+    return f"{what}; {summary['unlabelled']} samples without a label"

@@ -1,6 +1,38 @@
-"""Fitting: joins stores and heads into runs."""
+"""Fitting: joins stores and heads into runs, searches among heads, and tells the truth about them."""
 
-from featx.fitting._fit import evaluate, fit_head
-from featx.fitting._run import Run, runs_folder
+from featx.fitting._answers import Answers
+from featx.fitting._compare import RunComparison, compare
+from featx.fitting._continue import continue_fit
+from featx.fitting._evaluate import Judgement, evaluate, judge_run
+from featx.fitting._fit import fit_head
+from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, label_errors
+from featx.fitting._leaderboard import PARTS, Entry, leaderboard
+from featx.fitting._run import Run, find_run, runs_folder
+from featx.fitting._shots import FewShot, few_shot
+from featx.fitting._sweep import Progress, Sweep, sweep
 
-__all__ = ["Run", "evaluate", "fit_head", "runs_folder"]
+__all__ = [
+    "PARTS",
+    "Answers",
+    "Entry",
+    "FewShot",
+    "Judgement",
+    "LabelReport",
+    "Neighbor",
+    "Progress",
+    "Run",
+    "RunComparison",
+    "SuspectedLabel",
+    "Sweep",
+    "compare",
+    "continue_fit",
+    "evaluate",
+    "few_shot",
+    "find_run",
+    "fit_head",
+    "judge_run",
+    "label_errors",
+    "leaderboard",
+    "runs_folder",
+    "sweep",
+]

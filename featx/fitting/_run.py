@@ -1,4 +1,4 @@
-"""A run: one fitted head with what it was fitted on, its settings and its figures."""
+"""A run: one fitted head with what it was fitted on, its settings, its figures and its answers."""
 
 import hashlib
 import json
@@ -11,24 +11,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featx.errors import ParameterError, RunError
 from featx.evaluation import Evaluation
+from featx.fitting._answers import Answers, read_answers, write_answers
 from featx.fitting._report import report_text
 from featx.heads import load_head, save_head
 from featx.spec import ExtractionSpec, digest_of
 
-__all__ = ["RUN_VERSION", "Run", "runs_folder"]
+__all__ = ["RUN_VERSION", "Run", "find_run", "record_evaluation", "runs_folder"]
 
-RUN_VERSION = 1
+RUN_VERSION = 2
+"""Version 1 had neither keys nor answers, and one figure without an interval after the other."""
+
 _FILE = "run.json"
+_KEYS = "keys.json"
+_REPORT = "report.md"
 _MAX_BYTES = 120
 
 
 def runs_folder() -> Path:
     """Return where runs are kept: the environment's FEATX_RUNS, else ``runs`` under the current folder."""
     return Path(os.environ.get("FEATX_RUNS") or "runs")
+
+
+def find_run(run: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run, given as such or by its name in ``runs``."""
+    path, named = Path(run), runs_folder() / run
+    return named if not path.exists() and named.is_dir() else path
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +49,30 @@ class Run:
     head : estimator
         Fitted; answers with indices into `classes`.
     classes : tuple of str
+        Names of the classes; of a regression the names of the targets.
     specs : tuple of ExtractionSpec
         Of the stores it was fitted on, in the order of their columns.
     backbones : tuple of dict
         For each of them ``name`` and ``weights``, as :func:`featx.load_backbone` takes them.
     settings : dict
-        Name and parameters of the head, seed, stores, rows.
+        Task, name and parameters of the head, seed, stores, rows.
     metrics : dict of str to Evaluation
-        For ``train`` and, where there are such rows, ``val`` and ``test``.
+        For ``train`` and, where there are such rows, ``val`` and ``cv`` (each training row judged by a head that was
+        fitted without it). Never for the test split: that is what :func:`featx.evaluate` is for.
     cv : dict or None
-        With cross-validation: ``folds``, and mean and standard deviation of accuracy and macro F1 over them.
+        With cross-validation: ``folds``, the headline ``figure`` and its ``values``, one for each fold.
     notes : tuple of str
-        What a reader should know: warnings of the solver, samples left out.
+        What a reader should know: warnings of the solver, samples left out, images on both sides of a split.
+    keys : dict of str to tuple of str
+        The samples of ``train``, ``val`` and ``test``.
+    answers : dict of str to Answers
+        For ``val``, ``cv`` and, once it has been evaluated, ``test``.
+    history : tuple of dict
+        One for each epoch of a head that learns in epochs.
+    versions : dict of str to str
+        Of the packages that fitted it.
+    evaluations : tuple of dict
+        What :func:`featx.evaluate` was asked for and found, in order.
     """
 
     head: Any = field(repr=False)
@@ -62,17 +83,27 @@ class Run:
     metrics: dict[str, Evaluation]
     cv: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    answers: dict[str, Answers] = field(default_factory=dict, repr=False)
+    history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    versions: dict[str, str] = field(default_factory=dict, repr=False)
+    evaluations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Raise ParameterError unless the head is one for these classes, specs and settings."""
-        labels, features = np.asarray(self.head.classes_), self.settings["n_features"]
-        if not 0 <= labels.min() <= labels.max() < len(self.classes) or self.head.n_features_in_ != features:
+        features, labels = self.settings["n_features"], getattr(self.head, "classes_", (0,))
+        if not 0 <= min(labels) <= max(labels) < len(self.classes) or self.head.n_features_in_ != features:
             raise ParameterError(
                 f"head must answer with indices of {len(self.classes)} classes for {features} features"
             )
         counts = {len(self.specs), len(self.backbones), len(self.settings["stores"])}
         if len(counts) > 1:
             raise ParameterError(f"specs, backbones and stores must be equally many; got {sorted(counts)}")
+
+    @property
+    def task(self) -> str:
+        """``classification``, ``multilabel`` or ``regression``."""
+        return str(self.settings.get("task", "classification"))
 
     @property
     def name(self) -> str:
@@ -85,7 +116,7 @@ class Run:
         return f"{words.decode(errors='ignore')}-{key}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the head itself, as JSON can hold it."""
+        """Return everything but the head, the keys and the answers, as JSON can hold it."""
         return {
             "format": "featx-run",
             "version": RUN_VERSION,
@@ -97,10 +128,13 @@ class Run:
             "metrics": {part: figures.to_dict() for part, figures in self.metrics.items()},
             "cv": self.cv,
             "notes": list(self.notes),
+            "history": list(self.history),
+            "versions": self.versions,
+            "evaluations": list(self.evaluations),
         }
 
     def save(self, folder: str | os.PathLike[str] | None = None) -> Path:
-        """Write the run: ``run.json``, ``report.md`` and the head without pickle.
+        """Write the run: ``run.json``, ``report.md``, keys, answers, and the head without pickle.
 
         Parameters
         ----------
@@ -116,10 +150,12 @@ class Run:
         if target.exists() and not (target / _FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
             raise ParameterError(f"out {str(target)!r} is there and is no run: choose another folder, or delete it")
         with _replacing(Path(os.path.realpath(target))) as made:
-            name = save_head(self.head, made)
-            values = {**self.to_dict(), "head": {"file": name, "sha256": _file_digest(made / name)}}
-            (made / _FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="ascii")
-            (made / "report.md").write_text(report_text(values), encoding="utf-8", errors="backslashreplace")
+            save_head(self.head, made)
+            (made / _KEYS).write_text(json.dumps(self.keys), encoding="ascii")
+            for part, answers in self.answers.items():
+                write_answers(answers, made / _answers_file(part))
+            files = {path.name: _file_digest(path) for path in sorted(made.iterdir())}
+            _write({**self.to_dict(), "files": files}, made)
         return target
 
     @classmethod
@@ -138,28 +174,75 @@ class Run:
         """
         if isinstance(folder, Run):
             return folder
-        path = Path(folder)
-        if not path.exists() and (runs_folder() / path).is_dir():
-            path = runs_folder() / path
+        path = find_run(folder)
         values = _read(path)
         try:
             if values["version"] > RUN_VERSION:
                 raise RunError(f"run {str(path)!r} has format version {values['version']}: upgrade featx")
-            head = values["head"]
-            if _file_digest(path / os.path.basename(head["file"])) != head["sha256"]:
-                raise RunError(f"run {str(path)!r} has another head than it was saved with: fit the head again")
+            files = _checked_files(values, path)
+            keys = _read_keys(path) if _KEYS in files else {}
+            classes = tuple(values["classes"])
             return cls(
                 head=load_head(path),
-                classes=tuple(values["classes"]),
+                classes=classes,
                 specs=tuple(ExtractionSpec.from_json(json.dumps(spec)) for spec in values["specs"]),
                 backbones=tuple(dict(backbone) for backbone in values["backbones"]),
                 settings=dict(values["settings"]),
                 metrics={part: Evaluation.from_dict(figures) for part, figures in values["metrics"].items()},
                 cv=values["cv"],
                 notes=tuple(values["notes"]),
+                keys=keys,
+                answers={
+                    part: read_answers(
+                        path / _answers_file(part), keys["train" if part == "cv" else part], len(classes)
+                    )
+                    for part in ("val", "cv", "test")
+                    if _answers_file(part) in files
+                },
+                history=tuple(values.get("history", ())),
+                versions=dict(values.get("versions", {})),
+                evaluations=tuple(values.get("evaluations", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise RunError(f"run {str(path)!r} is damaged ({error!r}): fit the head again") from error
+
+
+def record_evaluation(folder: Path, evaluation: Mapping[str, Any], answers: Answers | None) -> None:
+    """Add to a saved run what an evaluation found, and the answers to its test split if there are none yet."""
+    values = dict(_read(folder))
+    name = _answers_file("test")
+    if answers is not None and name not in values.get("files", {}):
+        write_answers(answers, folder / name)
+        values["files"] = {**values["files"], name: _file_digest(folder / name)}
+    values["evaluations"] = [*values.get("evaluations", ()), evaluation]
+    _write(values, folder)
+
+
+def _answers_file(part: str) -> str:
+    return f"answers-{part}.safetensors"
+
+
+def _write(values: Mapping[str, Any], folder: Path) -> None:
+    """Write what people and featx read of a run, each file at once or not at all."""
+    report = report_text(values).encode("utf-8", errors="backslashreplace")
+    for name, data in ((_REPORT, report), (_FILE, (json.dumps(values, indent=1) + "\n").encode("ascii"))):
+        scratch = folder / f".{name}.new"
+        scratch.write_bytes(data)
+        scratch.replace(folder / name)
+
+
+def _checked_files(values: Mapping[str, Any], path: Path) -> set[str]:
+    """Return the names of a run's files, each of which is as it was written."""
+    files = values["files"] if values["version"] > 1 else {values["head"]["file"]: values["head"]["sha256"]}
+    for name, digest in files.items():
+        if _file_digest(path / os.path.basename(name)) != digest:
+            raise RunError(f"run {str(path)!r} has another {name} than it was saved with: fit the head again")
+    return set(files)
+
+
+def _read_keys(path: Path) -> dict[str, tuple[str, ...]]:
+    keys = json.loads((path / _KEYS).read_text(encoding="ascii"))
+    return {str(part): tuple(map(str, names)) for part, names in keys.items()}
 
 
 @contextmanager

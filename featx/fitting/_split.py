@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError, did_you_mean
-from featx.evaluation import stratified_split
+from featx.evaluation import split_for
 from featx.fitting._table import Table
 
 __all__ = ["DEFAULT_FRACTION", "Rows", "choose_rows"]
@@ -64,7 +64,7 @@ def choose_rows(
         training, all that is in no other.
     val : str or float, optional
         Name of a split, or a fraction of the training rows, drawn with each class in its proportion and
-        the same image never on both sides; ``"none"`` for no validation. By default the split ``val`` where the
+        no image or group on both sides; ``"none"`` for no validation. By default the split ``val`` where the
         store has one, else a fraction of :data:`DEFAULT_FRACTION` if `need_val`.
     seed : int
         For drawing the fraction.
@@ -75,12 +75,11 @@ def choose_rows(
     ParameterError
         If a split does not exist or two of them are the same, or there are no labels, or only one to train on.
     """
-    labelled = table.labels >= 0
-    if not labelled.any():
+    if not table.known.any():
         raise ParameterError(
             "the store has no labels, so no head can be fitted: extract from class folders or a manifest"
         )
-    known = sorted(set(table.splits[labelled].tolist()) - {""})
+    known = sorted(set(table.splits[table.known].tolist()) - {""})
 
     def rows_of(parameter: str, split: str) -> Indices:
         if split not in known:
@@ -88,7 +87,7 @@ def choose_rows(
                 f"{parameter} must be one of the store's splits with labels ({', '.join(known) or 'it has none'});"
                 f" got {split!r}{did_you_mean(split, known)}"
             )
-        return np.flatnonzero(labelled & (table.splits == split))
+        return np.flatnonzero(table.known & (table.splits == split))
 
     fraction = _fraction(val, known)
     if fraction is not None and not 0 < fraction < 1:
@@ -109,21 +108,21 @@ def choose_rows(
         rows = rows_of("train", str(named["train"]))
         origin["train"] = f"split {named['train']}"
     else:
-        rows = np.setdiff1d(np.flatnonzero(labelled), np.concatenate([*held_out.values(), np.empty(0, np.int64)]))
+        rows = np.setdiff1d(np.flatnonzero(table.known), np.concatenate([*held_out.values(), np.empty(0, np.int64)]))
         origin["train"] = "all other rows with a label" if held_out else "all rows with a label"
     if not len(rows):
         raise ParameterError(
             f"train has no rows, since all labelled ones are of split {' or '.join(used)}: name other splits, or add"
             " images to train on"
         )
-    if len(only := np.unique(table.labels[rows])) < 2:
+    if table.task == "classification" and len(only := np.unique(table.targets[rows])) < 2:
         raise ParameterError(
             f"train must have images of two classes or more; got {table.classes[only[0]]!r} alone: name other splits,"
             " or extract more classes"
         )
     if "val" not in held_out and (fraction is not None or (need_val and val != "none")):
         fraction = DEFAULT_FRACTION if fraction is None else fraction
-        kept, drawn = stratified_split(table.labels[rows], fraction, groups=table.groups[rows], seed=seed)
+        kept, drawn = split_for(table.task, table.targets[rows], fraction, groups=table.groups[rows], seed=seed)
         held_out = {"val": rows[drawn], **held_out}
         origin["val"] = f"{fraction:g} of {origin['train']}, stratified, seed {seed}"
         rows = rows[kept]

@@ -100,32 +100,48 @@ class TestFitHead:
         extract(featx)
         lines = featx("fit-head", "photos", "--cv", "3").out.splitlines()
         run = library.load(lines[-1]).run
-        assert lines[0].split() == ["part", "n", "accuracy", "95", "%", "interval", "macro", "F1", "log", "loss"]
-        for part, line in zip(("train", "test"), lines[2:4], strict=True):
-            figures = run.metrics[part]
-            words = line.split()
-            assert words[:3] == [part, str(figures.n), f"{figures.accuracy:.3f}"]
-            assert words[-1] == f"{figures.log_loss:.3f}"
-        assert f"3-fold cross-validation: accuracy {run.cv['accuracy_mean']:.3f} ±" in "\n".join(lines)
-        assert "class (test)   precision   recall      F1   n" in lines
+        assert lines[0].split() == ["train", "cv"]
+        assert lines[2].split() == ["samples", "18", "18"]
+        rows = {" ".join(line.split()[:-4]): line.split()[-4:] for line in lines[3:]}
+        for name in ("accuracy", "log_loss"):
+            found = [run.metrics[part].figures[name] for part in ("train", "cv")]
+            words = [word for one in found for word in (f"{one.value:.3f}", f"({one.low:.3f}–{one.high:.3f})")]
+            assert rows[name.replace("_", " ")] == words
+        assert f"3-fold cross-validation: accuracy {run.cv['mean']:.3f} ±" in "\n".join(lines)
+        assert any(line.startswith("class (cv)   precision   recall      f1") for line in lines)
 
     def test_every_option_arrives(self, featx, photos):
         extract(featx)
-        words = "--head mlp --set hidden_layer_sizes=[7] --set max_iter=3 --train train --val 0.5 --test test --seed 4"
+        words = "--head mlp --set max_epochs=3 --train train --val 0.5 --test test --seed 4"
         answer = featx("fit-head", "photos", *words.split(), "--out", "mine", "--json", "--cache", "cache")
         values = json.loads(answer.out)
         assert values["path"] == "mine"
         settings = values["settings"]
         assert (settings["head"], settings["seed"]) == ("mlp", 4)
-        assert settings["params"] == {"hidden_layer_sizes": [7], "max_iter": 3}
+        assert settings["params"] == {"max_epochs": 3}
         assert settings["rows"]["val"] == "0.5 of split train, stratified, seed 4"
         assert values["metrics"]["val"]["n"] == values["metrics"]["train"]["n"] == 9
         assert library.load("mine").run.to_dict() == {key: values[key] for key in values if key != "path"}
 
     def test_notes_are_messages(self, featx, photos):
         extract(featx)
-        answer = featx("fit-head", "photos", "--head", "mlp", "--set", "max_iter=2")
-        assert "note: Stochastic Optimizer: Maximum iterations" in answer.err
+        answer = featx("fit-head", "photos", "--set", "max_iter=1")
+        assert "note: LogisticClassifier did not come within tol=0.0001 of the optimum" in answer.err
+        assert "the 18 samples of the test split are untouched" in answer.err
+
+    def test_a_nets_layers_and_parameters_are_shown(self, featx, photos):
+        extract(featx)
+        out = featx("fit-head", "photos", "--head", "mlp", "--set", "layers=dense(3) relu dense", "--out", "m").out
+        assert library.load("m").run.head.summary() in out
+
+    def test_calibrated_and_refusing(self, featx, photos):
+        extract(featx)
+        answer = featx(
+            *("fit-head", "photos", "--head", "ridge", "--cv", "3", "--calibrate", "temperature", "--precision", "0.5"),
+            *("--out", "m"),
+        )
+        reject = library.load("m").run.settings["reject"]
+        assert f"answers below {reject['threshold']:.3f} are refused: " in answer.out
 
 
 class TestEvaluate:
@@ -133,11 +149,19 @@ class TestEvaluate:
         extract(featx)
         run = fitted(featx)
         expected = library.evaluate(run, "photos", split="test")
-        assert json.loads(featx("evaluate", run, "photos", "--split", "test", "--json").out) == expected.to_dict()
-        lines = featx("evaluate", run, "photos", "--split", "test").out.splitlines()
-        assert lines[2].split()[:3] == ["test", "18", f"{expected.accuracy:.3f}"]
-        assert "class (test)" in lines[4]
-        assert featx("evaluate", run, "photos").out.splitlines()[2].split()[:2] == ["all", "36"]
+        values = json.loads(featx("evaluate", run, "--json").out)
+        assert values["part"] == "test"
+        assert "judged 1 time before" in values["notes"][0]
+        assert {key: values[key] for key in expected.to_dict()} == json.loads(json.dumps(expected.to_dict()))
+        answer = featx("evaluate", run, "photos", "--split", "test")
+        lines = answer.out.splitlines()
+        assert lines[2].split() == ["samples", "18"]
+        assert lines[3].split()[:2] == ["accuracy", f"{expected.accuracy:.3f}"]
+        assert any(line.startswith("class (test)") for line in lines)
+        assert "note: the test split has been judged 2 times before" in answer.err
+        answer = featx("evaluate", run, "photos")
+        assert answer.out.splitlines()[2].split() == ["samples", "36"]
+        assert "15 of these 36 images were trained on" in answer.err
 
 
 class TestPredict:

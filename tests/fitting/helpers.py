@@ -30,16 +30,18 @@ def write(
     keys: Sequence[str] | None = None,
     digests: Sequence[str] | None = None,
     spec: dict[str, Any] | None = None,
+    table: dict[str, Any] | None = None,
     **changes: Any,
 ) -> FeatureStore:
     n = len(features)
-    table = SampleTable(
+    samples = SampleTable(
         keys=tuple(keys or (f"{i:04d}.jpg" for i in range(n))),
         labels=np.asarray(labels, dtype=np.int64),
         classes=tuple(classes),
         splits=tuple(splits or [""] * n),
         sizes=np.full(n, 7),
         mtimes_ns=np.full(n, 7),
+        **(table or {}),
     )
-    arguments = {"spec": make_spec(**(spec or {})), "samples": table, "digests": digests or make_digests(n)}
+    arguments = {"spec": make_spec(**(spec or {})), "samples": samples, "digests": digests or make_digests(n)}
     return save(path, features, **{"failures": [], **arguments, **changes})

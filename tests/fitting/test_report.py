@@ -23,27 +23,34 @@ def cells(line):
 
 
 def test_the_figures_are_the_runs(run):
-    lines = report_text(run.to_dict()).splitlines()
-    rows = {row[0]: row for row in map(cells, lines) if row}
-    for part, figures in run.metrics.items():
-        low, high = figures.accuracy_interval
-        assert rows[part] == [
-            part,
-            str(figures.n),
-            f"{figures.accuracy:.4f}",
-            f"{low:.3f}–{high:.3f}",
-            f"{figures.macro_f1:.4f}",
-            f"{figures.log_loss:.4f}",
-            f"split {part}",
+    text = report_text(run.to_dict())
+    lines = text.splitlines()
+    figures = lines.index("## Figures, with 95 % intervals") + 2
+    assert cells(lines[figures]) == ["", "train", "cv"]
+    rows = {row[0]: row[1:] for row in map(cells, lines[figures + 2 :]) if row}
+    assert rows["samples"] == [str(run.metrics[part].n) for part in ("train", "cv")]
+    for name in run.metrics["cv"].figures:
+        assert rows[name.replace("_", " ")] == [
+            f"{one.value:.4f} ({one.low:.3f} to {one.high:.3f})"
+            for one in (run.metrics[part].figures[name] for part in ("train", "cv"))
         ]
-    assert f"accuracy {run.cv['accuracy_mean']:.4f} ± {run.cv['accuracy_std']:.4f}" in "\n".join(lines)
+    assert f"3 folds of the training rows: accuracy {run.cv['mean']:.4f} ± {run.cv['std']:.4f}" in text
     confusion = [list(map(int, cells(line)[1:])) for line in [line for line in lines if line.startswith("|")][-3:]]
-    assert np.array_equal(confusion, run.metrics["test"].confusion)
-    table = lines[lines.index("## Classes, test") + 4 :][:3]
+    assert np.array_equal(confusion, run.metrics["cv"].confusion)
+    table = lines[lines.index("## Classes, cv") + 4 :][:3]
     assert [cells(line)[1:] for line in table] == [
-        [f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", str(row.support)]
-        for row in run.metrics["test"].per_class
+        [*(f"{one.value:.4f}" for one in row.figures.values()), str(row.support)] for row in run.metrics["cv"].per_class
     ]
+    assert "The test split has not been touched" in text
+
+
+def test_the_epochs_of_a_net_are_listed(tmp_path):
+    run = fit_head(write(tmp_path / "a.h5", *clouds(60)), "mlp", {"max_epochs": 3})
+    lines = report_text(run.to_dict()).splitlines()
+    start = lines.index("## Epochs") + 2
+    names = [name.replace(" ", "_") for name in cells(lines[start])]
+    for line, epoch in zip(lines[start + 2 : start + 5], run.history, strict=True):
+        assert [float(cell) for cell in cells(line)] == pytest.approx([epoch[name] for name in names], rel=1e-3)
 
 
 def test_names_are_text_and_every_table_has_straight_columns(run):
@@ -65,7 +72,9 @@ def test_what_there_is_not_is_left_out(tmp_path):
     assert "## Classes" not in text
     assert "## Notes" not in text
     assert "Parameters: none but the defaults" in text
-    assert re.search(r"\| train \| 30 \| .* \| – \| all rows with a label \|", text)
+    assert "## Epochs" not in text
+    assert "test split" not in text
+    assert "- train: all rows with a label" in text
 
 
 def test_bytes_that_are_no_text_do_not_stop_it(tmp_path):

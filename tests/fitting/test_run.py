@@ -29,6 +29,9 @@ def run(store):
     return fit_head(store)
 
 
+FILES = ["answers-val.safetensors", "head.safetensors", "keys.json", "report.md", "run.json"]
+
+
 def edit(folder, **changes):
     path = folder / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -44,6 +47,13 @@ def test_a_run_comes_back_as_it_was(store, head):
     assert back.to_dict() == run.to_dict()
     assert back.specs == run.specs
     assert back.metrics == run.metrics
+    assert back.keys == run.keys
+    assert list(back.answers) == list(run.answers) == ["cv"]
+    for part, answers in run.answers.items():
+        assert back.answers[part].keys == answers.keys
+        assert np.array_equal(back.answers[part].truth, answers.truth)
+        assert np.array_equal(back.answers[part].scores, answers.scores)
+        assert back.answers[part].is_probability == answers.is_probability
     X, _ = clouds(50, seed=4)
     for ours, theirs in zip(head_scores(back.head, X), head_scores(run.head, X), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -52,11 +62,11 @@ def test_a_run_comes_back_as_it_was(store, head):
 def test_the_folder_and_its_name(run, store):
     folder = run.save()
     assert folder == Path("runs") / run.name
-    assert sorted(os.listdir(folder)) == ["head.safetensors", "report.md", "run.json"]
+    assert sorted(os.listdir(folder)) == FILES
     assert os.listdir("runs") == [run.name]
     assert Run.load(run.name).name == run.name
     values = json.loads((folder / "run.json").read_text())
-    assert (values["format"], values["version"], values["name"]) == ("featx-run", 1, run.name)
+    assert (values["format"], values["version"], values["name"]) == ("featx-run", 2, run.name)
     assert values["specs"] == [json.loads(store.spec.to_json())]
     assert fit_head(store).name == run.name
     assert fit_head(store, seed=1).name != run.name
@@ -84,10 +94,11 @@ def test_a_name_of_any_length_and_script_is_a_folders(run):
 
 
 def test_a_run_is_replaced_whole(run, store, tmp_path):
-    folder = fit_head(store, "knn").save(tmp_path / "mine")
-    assert (folder / "head.skops").exists()
+    folder = fit_head(store, "knn", cv=3, val=0.2).save(tmp_path / "mine")
+    before = sorted(os.listdir(folder))
+    assert before != FILES
     run.save(folder)
-    assert sorted(os.listdir(folder)) == ["head.safetensors", "report.md", "run.json"]
+    assert sorted(os.listdir(folder)) == FILES
     assert Run.load(folder).name == run.name
 
 
@@ -160,8 +171,8 @@ def test_what_is_no_run(tmp_path, run):
 
 def test_a_newer_run_says_upgrade(run, tmp_path):
     folder = run.save(tmp_path / "r")
-    edit(folder, version=2, metrics="of a kind unknown today")
-    with pytest.raises(RunError, match="format version 2: upgrade featx"):
+    edit(folder, version=3, metrics="of a kind unknown today")
+    with pytest.raises(RunError, match="format version 3: upgrade featx"):
         Run.load(folder)
 
 
@@ -178,21 +189,23 @@ def test_a_newer_run_says_upgrade(run, tmp_path):
         {"settings": {}},
         {"metrics": {"val": {}}},
         {"metrics": []},
-        {"head": {}},
-        {"head": {"file": "nowhere", "sha256": ""}},
-        {"head": {"file": "../r/head.safetensors/", "sha256": ""}},
+        {"files": []},
+        {"files": {"nowhere": ""}},
+        {"files": {"../r/head.safetensors/": ""}},
+        {"history": None},
+        {"evaluations": 3},
         {"notes": None},
     ],
 )
 def test_a_damaged_run_says_so(run, tmp_path, changes):
     folder = run.save(tmp_path / "r")
     edit(folder, **changes)
-    with pytest.raises(RunError, match=r"damaged|another head"):
+    with pytest.raises(RunError, match=r"damaged|than it was saved with"):
         Run.load(folder)
 
 
 @pytest.mark.parametrize(
-    "key", ["version", "classes", "specs", "backbones", "settings", "metrics", "cv", "notes", "head"]
+    "key", ["version", "classes", "specs", "backbones", "settings", "metrics", "cv", "notes", "files"]
 )
 def test_a_run_without_a_part_is_damaged(run, tmp_path, key):
     folder = run.save(tmp_path / "r")
@@ -210,7 +223,7 @@ def test_a_head_that_was_changed_or_swapped_is_refused(run, store, tmp_path):
     other = fit_head(store, params={"C": 0.01}).save(tmp_path / "other")
     for data in (good[:-8] + b"\0" * 8, good[:-1], b"", (other / "head.safetensors").read_bytes()):
         head.write_bytes(data)
-        with pytest.raises(RunError, match="another head than it was saved with"):
+        with pytest.raises(RunError, match=r"another head\.safetensors than it was saved with"):
             Run.load(folder)
     head.unlink()
     with pytest.raises((RunError, HeadError)):
@@ -236,3 +249,27 @@ def test_a_run_is_itself(run):
 def test_every_error_is_featx(run, tmp_path):
     with pytest.raises(FeatxError):
         Run.load("a\0b")
+
+
+def test_answers_or_keys_that_were_changed_are_refused(run, store, tmp_path):
+    folder = run.save(tmp_path / "r")
+    for name in ("answers-val.safetensors", "keys.json"):
+        good = (folder / name).read_bytes()
+        (folder / name).write_bytes(good[:-1] + b" ")
+        with pytest.raises(RunError, match=f"another {name} than it was saved with"):
+            Run.load(folder)
+        (folder / name).write_bytes(good)
+    assert Run.load(folder).name == run.name
+
+
+def test_runs_of_version_1_are_read(store):
+    """Written by featx 0.1 of November 2026, before there were keys and answers."""
+    back = Run.load(Path(__file__).parents[1] / "data" / "runs" / "v1")
+    assert back.task == "classification"
+    assert (back.keys, back.answers, back.history, back.evaluations) == ({}, {}, (), ())
+    assert back.metrics["test"].n == 36
+    X, y = clouds(90)
+    test = np.arange(90) % 5 % 2 == 0
+    test &= np.arange(90) % 5 != 0
+    scores, _ = head_scores(back.head, X[test])
+    assert back.metrics["test"].accuracy == np.mean(scores.argmax(axis=1) == y[test])

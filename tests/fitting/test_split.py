@@ -12,8 +12,12 @@ def table(splits=None, labels=None, groups=None):
     labels = np.arange(N) % 3 if labels is None else np.asarray(labels)
     return Table(
         features=np.zeros((len(labels), 2), np.float32),
-        labels=labels,
+        axes="NC",
+        task="classification",
+        targets=labels,
+        known=labels >= 0,
         classes=("cat", "dog", "eel"),
+        digests=np.array([str(i) for i in range(len(labels))]),
         splits=np.array(splits if splits is not None else [""] * len(labels)),
         groups=np.array(groups if groups is not None else [str(i) for i in range(len(labels))]),
         keys=tuple(map(str, range(len(labels)))),
@@ -47,7 +51,7 @@ def test_the_splits_of_the_source_are_kept():
 def test_without_splits_a_fifth_is_drawn_of_each_class():
     given = table()
     rows = choose(given)
-    assert np.bincount(given.labels[rows.held_out["val"]]).tolist() == [4, 4, 4]
+    assert np.bincount(given.targets[rows.held_out["val"]]).tolist() == [4, 4, 4]
     assert sorted([*rows.train.tolist(), *rows.held_out["val"].tolist()]) == list(range(N))
     assert rows.origin["val"] == "0.2 of all rows with a label, stratified, seed 0"
     assert choose(given).held_out["val"].tolist() == rows.held_out["val"].tolist()

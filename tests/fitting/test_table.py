@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from featx.errors import ParameterError
-from featx.fitting._table import join_stores
+from featx.fitting._table import join_stores, take
 from tests.fitting.helpers import clouds, write
 from tests.store.helpers import make_digests
 
@@ -19,11 +19,13 @@ def test_one_store_is_taken_as_it_is(tmp_path, features):
     store = write(tmp_path / "a.h5", X, y, splits=["train", "test", ""] * 4)
     table = join_stores([store])
     assert table.features is store.features
-    assert table.labels.tolist() == y.tolist()
+    assert table.targets.tolist() == y.tolist()
     assert table.splits.tolist() == ["train", "test", ""] * 4
     assert table.groups.tolist() == make_digests(12)
     assert table.specs == (store.spec,)
     assert table.left_out == 0
+    assert (table.task, table.axes, table.views) == ("classification", "NC", False)
+    assert table.known.all()
 
 
 def test_several_are_joined_by_key_whatever_their_order(tmp_path, features):
@@ -44,7 +46,7 @@ def test_several_are_joined_by_key_whatever_their_order(tmp_path, features):
     table = join_stores([a, b])
     assert table.keys == tuple(keys)
     assert np.array_equal(table.features, np.hstack([X, other]))
-    assert table.labels.tolist() == y.tolist()
+    assert table.targets.tolist() == y.tolist()
     assert table.splits.tolist() == splits
     assert table.groups.tolist() == digests
     assert table.specs == (a.spec, b.spec)
@@ -92,3 +94,59 @@ def test_stores_that_cannot_be_joined_are_refused(tmp_path, features):
     d = write(tmp_path / "d.h5", maps, y, spec={**OTHER, "pool": "none"})
     with pytest.raises(ParameterError, match=r"must hold vectors; d\.h5 holds NHWC maps of shape \(2, 2, 3\)"):
         join_stores([a, d])
+
+
+def test_rows_that_follow_one_another_are_not_copied(tmp_path, features):
+    features = write(tmp_path / "a.h5", *features).features
+    assert np.shares_memory(take(features, np.arange(3, 9)), features)
+    for rows in ([3, 4, 6], [4, 3, 5], [5, 4, 3], [3, 3, 4, 6], [7], []):
+        rows = np.array(rows, dtype=np.int64)
+        assert np.array_equal(take(features, rows), features[rows])
+
+
+def test_groups_hold_together_what_images_and_declared_groups_do(tmp_path, features):
+    X, y = features
+    digests = make_digests(12)
+    digests[5] = digests[0]
+    declared = ["p", "", "q", "", "", "q", "", "", "", "r", "r", ""]
+    table = join_stores([write(tmp_path / "a.h5", X, y, digests=digests, table={"groups": declared})])
+    together = [{0, 5, 2}, {9, 10}]
+    for a in range(12):
+        for b in range(12):
+            same = a == b or any({a, b} <= rows for rows in together)
+            assert (table.groups[a] == table.groups[b]) == same, (a, b)
+    assert table.digests.tolist() == digests
+
+
+def test_numbers_to_be_learned(tmp_path, features):
+    X, _ = features
+    values = np.random.default_rng(0).standard_normal((12, 2))
+    values[3] = np.nan
+    table = join_stores(
+        [write(tmp_path / "a.h5", X, [-1] * 12, classes=(), table={"targets": values, "target_names": ("x", "y")})]
+    )
+    assert (table.task, table.classes) == ("regression", ("x", "y"))
+    assert np.array_equal(table.targets, values, equal_nan=True)
+    assert np.flatnonzero(~table.known).tolist() == [3]
+
+
+def test_several_labels_a_sample(tmp_path, features):
+    X, _ = features
+    labels = np.random.default_rng(0).random((12, 3)) < 0.5
+    known = np.arange(12) != 4
+    indicator = np.where(known[:, None], labels, -1).astype(np.int8)
+    table = join_stores([write(tmp_path / "a.h5", X, [-1] * 12, table={"indicator": indicator})])
+    assert (table.task, table.classes) == ("multilabel", ("cat", "dog", "eel"))
+    assert np.array_equal(table.targets, labels & known[:, None])
+    assert np.array_equal(table.known, known)
+
+
+def test_views_are_joined_side_by_side(tmp_path):
+    X = np.random.default_rng(0).standard_normal((6, 4, 3)).astype(np.float32)
+    a = write(tmp_path / "a.h5", X, [0, 1] * 3, axes="NVC")
+    b = write(tmp_path / "b.h5", X[..., :2], [0, 1] * 3, axes="NVC", spec=OTHER)
+    table = join_stores([a, b])
+    assert (table.views, table.features.shape) == (True, (6, 4, 5))
+    fewer = write(tmp_path / "c.h5", X[:, :3], [0, 1] * 3, axes="NVC", spec=OTHER)
+    with pytest.raises(ParameterError, match="must have as many views"):
+        join_stores([a, fewer])
