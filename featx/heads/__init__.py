@@ -27,9 +27,9 @@ from featx.heads._storage import load_head, save_head
 if TYPE_CHECKING:
     from featx.heads._centroid import CentroidClassifier
     from featx.heads._gaussian import GaussianNBClassifier, LDAClassifier
-    from featx.heads._logistic import LogisticClassifier
     from featx.heads._neighbors import KNNClassifier, KNNRegressor, nearest_rows
     from featx.heads._ridge import RidgeClassifier, RidgeRegressor
+    from featx.heads.logistic import LogisticClassifier
     from featx.heads.nets import NetClassifier, NetRegressor
 
 __all__ = [
@@ -72,7 +72,7 @@ _LAZY = {
     "KNNClassifier": "_neighbors",
     "KNNRegressor": "_neighbors",
     "LDAClassifier": "_gaussian",
-    "LogisticClassifier": "_logistic",
+    "LogisticClassifier": "logistic",
     "NetClassifier": "nets",
     "NetRegressor": "nets",
     "RidgeClassifier": "_ridge",

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 _OWN = {
     "featx.heads._centroid.CentroidClassifier",
     "featx.heads._gaussian.LDAClassifier",
-    "featx.heads._logistic.LogisticClassifier",
+    "featx.heads.logistic._estimator.LogisticClassifier",
     "featx.heads._ridge.RidgeClassifier",
     "featx.heads._ridge.RidgeRegressor",
 }

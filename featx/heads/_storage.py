@@ -7,7 +7,7 @@ from typing import Any
 
 from featx.errors import HeadError
 from featx.heads._calibration import CalibratedHead, calibration_bytes, read_calibration
-from featx.heads._estimators import is_fitted
+from featx.heads._estimators import is_featx, is_fitted
 from featx.heads._folding import as_linear
 from featx.heads._skops import read_skops, skops_bytes
 from featx.heads._state import NATIVE, head_bytes, read_head
@@ -111,7 +111,7 @@ def _file_of(head: Any) -> tuple[str, bytes]:
     linear = as_linear(head)
     if linear is not None:
         return _TENSORS_FILE, head_bytes(linear)
-    if type(head).__module__ == f"featx.heads.{NATIVE.get(type(head).__name__)}":
+    if is_featx(head) and type(head).__name__ in NATIVE:
         return _TENSORS_FILE, head_bytes(head)
     return _SKOPS_FILE, skops_bytes(head)
 

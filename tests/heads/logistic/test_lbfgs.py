@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize as scipy_minimize
 from scipy.special import expit
 
-from featx.heads._devices import NumpyDevice
-from featx.heads._lbfgs import minimize
+from featx.heads.logistic._devices import NumpyDevice
+from featx.heads.logistic._lbfgs import minimize
 
 
 class Functions:

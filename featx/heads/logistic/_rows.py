@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.heads._devices import Device, Floats, NumpyDevice
+from featx.heads.logistic._devices import Device, Floats, NumpyDevice
 
 __all__ = ["Rows", "moments"]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax, softmax
 
-from featx.heads._links import sigmoid_residuals, softmax_residuals
+from featx.heads.logistic._links import sigmoid_residuals, softmax_residuals
 
 
 def random(seed, shape, spread=3.0):

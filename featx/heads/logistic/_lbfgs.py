@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from featx.heads._devices import Device, Floats
+from featx.heads.logistic._devices import Device, Floats
 
 __all__ = ["Objective", "Outcome", "minimize"]
 

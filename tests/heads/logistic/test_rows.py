@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from featx.heads._devices import NumpyDevice
-from featx.heads._rows import Rows, moments
+from featx.heads.logistic._devices import NumpyDevice
+from featx.heads.logistic._rows import Rows, moments
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -13,7 +13,7 @@ from sklearn.utils import compute_class_weight
 
 from featx.errors import ParameterError
 from featx.heads._blocks import Floats, Labels, Rows
-from featx.heads._softmax import Problem
+from featx.heads.logistic._softmax import Problem
 
 __all__ = ["Problems"]
 

@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from featx.errors import ParameterError
 from featx.heads import LogisticClassifier
-from featx.heads._devices import NumpyDevice, TorchDevice
-from featx.heads._rows import Rows
+from featx.heads.logistic._devices import NumpyDevice, TorchDevice
+from featx.heads.logistic._rows import Rows
 
 
 def features(n, d, k, *, far=1.0, seed=0):
@@ -243,7 +243,7 @@ def test_features_far_from_0_and_of_wild_scales_lose_nothing():
 
 
 def test_more_features_than_the_eigenvectors_are_computed_for(monkeypatch):
-    monkeypatch.setattr("featx.heads._softmax._SIDE", 20)
+    monkeypatch.setattr("featx.heads.logistic._softmax._SIDE", 20)
     X, y = features(300, 50, 3)
     best = objective(scikit_learn(X, y), X, y, 1.0)
     assert objective(LogisticClassifier().fit(X, y), X, y, 1.0) <= best * (1 + 1e-4)
@@ -251,7 +251,7 @@ def test_more_features_than_the_eigenvectors_are_computed_for(monkeypatch):
 
 def test_heads_too_wide_for_memory_are_solved_in_turns(monkeypatch):
     X, y = features(200, 10, 3)
-    monkeypatch.setattr("featx.heads._softmax._MOST_VALUES", 28 * 11 * 7)
+    monkeypatch.setattr("featx.heads.logistic._softmax._MOST_VALUES", 28 * 11 * 7)
     heads = [LogisticClassifier(C, tol=1e-11) for C in (0.1, 1.0, 10.0, 100.0, 0.01)]
     LogisticClassifier.fit_many(heads, X, y, [np.arange(200)] * 5)
     for head in heads:
@@ -309,7 +309,7 @@ def test_what_float32_cannot_tell_is_not_asked_for():
 
 
 def test_being_stuck_is_told(monkeypatch):
-    monkeypatch.setattr("featx.heads._lbfgs._REFUSALS", 0)
+    monkeypatch.setattr("featx.heads.logistic._lbfgs._REFUSALS", 0)
     X, y = features(400, 30, 3)
     with pytest.warns(ConvergenceWarning, match="give float64 features"):
         LogisticClassifier(100.0).fit(X.astype(np.float32), y)

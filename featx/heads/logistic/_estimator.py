@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from featx.errors import ParameterError
 from featx.heads._blocks import Floats, Labels, LinearScores, Rows, checked_features, row_numbers
 from featx.heads._moments import checked_weights
-from featx.heads._problems import Problems
-from featx.heads._softmax import Problem, Solution, solve
+from featx.heads.logistic._problems import Problems
+from featx.heads.logistic._softmax import Problem, Solution, solve
 
 __all__ = ["LogisticClassifier"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.heads._devices import Device, Floats, open_device
-from featx.heads._lbfgs import minimize
-from featx.heads._links import sigmoid_residuals, softmax_residuals
-from featx.heads._rows import Rows, moments
+from featx.heads.logistic._devices import Device, Floats, open_device
+from featx.heads.logistic._lbfgs import minimize
+from featx.heads.logistic._links import sigmoid_residuals, softmax_residuals
+from featx.heads.logistic._rows import Rows, moments
 
 __all__ = ["Problem", "Solution", "solve"]
 
@@ -111,7 +111,7 @@ def solve(
     chosen : ndarray of shape (n,), int, optional
         The rows of `X` that they are about.
     standardize, fit_intercept : bool
-        As for :class:`~featx.heads._logistic.LogisticClassifier`.
+        As for :class:`~featx.heads.logistic._estimator.LogisticClassifier`.
     device : str
         ``"cpu"``, or a device of torch.
 
