@@ -1,7 +1,6 @@
-"""The bench of the heads: its data, its objective, what it chooses and prints, and its contestants on few rows."""
+"""The bench of the heads: its data, its objective, what it chooses, and its contestants on few rows."""
 
 import importlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-ROWS, WIDTH = 160, 12
+from featx.heads.logistic._softmax import _Objective
+from tests.scripts.helpers import WIDTH, fitted, head_modules, small_case
 
 
 @pytest.fixture(autouse=True)
@@ -22,24 +22,12 @@ def one_blas_thread():
 
 @pytest.fixture
 def heads(bench):
-    """The modules of the bench of the heads."""
-    names = ("heads", "head_contestants", "head_reports")
-    found = SimpleNamespace(**{name: importlib.import_module(f"bench.{name}") for name in names})
-    return SimpleNamespace(**vars(found.heads), contestants=found.head_contestants, reports=found.head_reports)
+    return head_modules()
 
 
 @pytest.fixture(params=[2, 4])
 def case(heads, tmp_path, request):
-    return heads.make_case(tmp_path / "case", ROWS, WIDTH, request.param, m=40, seed=1)
-
-
-def fitted(case, C=1.0, tol=1e-4):
-    train = slice(case.n)
-    return LogisticRegression(C=C, tol=tol, max_iter=10_000).fit(case.standardised[train], case.labels[train])
-
-
-def found_of(heads, package, title, seconds, **more):
-    return heads.reports.Found(package, title, fit=seconds, facts={"n_iter_": 7}, **more)
+    return small_case(heads, tmp_path / "case", request.param)
 
 
 # The data
@@ -57,10 +45,10 @@ def test_made_features_look_like_those_of_a_network(heads, tmp_path):
 
 
 def test_the_classes_overlap_and_are_not_learned_by_heart(heads, tmp_path):
-    case = heads.make_case(tmp_path / "case", 4000, 32, 3, m=2000)
+    case = heads.make_case(tmp_path / "case", 2000, 128, 3, m=2000)
     head = fitted(case)
     right = head.predict(case.standardised) == case.labels
-    assert 0.75 < right[case.n :].mean() <= right[: case.n].mean() < 0.97
+    assert 0.75 < right[case.n :].mean() < right[: case.n].mean() < 0.97
 
 
 def test_the_seed_decides(heads, tmp_path):
@@ -167,14 +155,6 @@ def test_a_subset_has_the_mean_of_all(heads, wanted):
     assert np.mean(chosen) == pytest.approx(49.5, abs=0.6)
 
 
-def test_steps_are_counted_until_the_objective_is_near(heads):
-    values = [4.0, 2.0, 1.01, 1.0005, 1.0]  # a hundredth of the objectives
-    assert heads.steps_within(values, 100.0, 100.0, 0.02) == 3
-    assert heads.steps_within(values, 100.0, 100.0, 1e-3) == 4
-    assert heads.steps_within(values, 100.0, 99.0, 1e-3) is None
-    assert heads.steps_within([], 100.0, 99.0, 1e-3) is None
-
-
 def test_the_higher_floor_bounds(heads):
     floors = heads.Floors(size=1e9, bandwidth=1e10, flops=1e9, thin_rate=1e10, square_rate=1e11)
     thin, wide = floors.say(sweeps=10, columns=20), floors.say(sweeps=10, columns=2000)
@@ -201,8 +181,7 @@ def run(heads, case, **settings):
 @pytest.fixture
 def sweeps_uncounted(monkeypatch):
     """Put featx's solver back as it was: a contestant counts its sweeps, which its process never has to undo."""
-    softmax = importlib.import_module("featx.heads._softmax")
-    monkeypatch.setattr(softmax._Objective, "evaluate", softmax._Objective.evaluate)
+    monkeypatch.setattr(_Objective, "evaluate", _Objective.evaluate)
 
 
 @pytest.mark.usefixtures("sweeps_uncounted")
@@ -225,20 +204,21 @@ def test_sweeps_of_the_timed_fit_alone_are_counted(heads, case):
     assert facts["columns"] == columns * facts["sweeps"]
 
 
-def test_a_trace_tells_where_to_stop(heads, case):
-    trace = run(heads, case, kind="trace", package="scikit-learn", params={"tol": 1e-6})
+def test_a_fit_is_stopped_after_the_step_that_comes_near(heads, case):
     X, y = case.standardised[: case.n], case.labels[: case.n]
-    values = trace.facts["values"]
-    assert len(values) == trace.facts["n_iter_"]
-    last = heads.objective(*heads.contestants.unpack(trace.features), X, y, 1.0)
-    steps = heads.steps_within(values, last, last, 1e-2)
-    assert 0 < steps < len(values)
-    reached = {}
-    for count in (steps - 1, steps):
-        with pytest.warns(match="failed to converge"):
-            stopped = run(heads, case, kind="single", package="scikit-learn", params={"tol": 1e-6, "max_iter": count})
-        reached[count] = heads.objective(*heads.contestants.unpack(stopped.features), X, y, 1.0) / last - 1
-    assert reached[steps] < 0.8e-2 + 1e-5 < reached[steps - 1] + 2e-5
+    settings = {"kind": "single", "package": "scikit-learn"}
+
+    def value(result):
+        return heads.objective(*heads.contestants.unpack(result.features), X, y, 1.0)
+
+    lowest = value(run(heads, case, **settings, params={"tol": 1e-7}))
+    limit = heads.near(lowest, 1e-2)
+    with pytest.warns(match="failed to converge"):
+        stopped = run(heads, case, **settings, params={"tol": 1e-7}, limit=limit)
+    with pytest.warns(match="failed to converge"):
+        before = run(heads, case, **settings, params={"max_iter": stopped.facts["n_iter_"] - 1})
+    assert lowest < value(stopped) < limit * (1 + 1e-6) < lowest * 1.01
+    assert value(before) > limit
 
 
 @pytest.mark.usefixtures("sweeps_uncounted")
@@ -275,101 +255,28 @@ def test_a_sweep_is_judged_fit_by_fit(heads, case):
         assert figures["scikit-learn"]["accuracy"][i] == pytest.approx(wanted, abs=1.01 / len(out))
 
 
+def test_fits_of_a_sweep_are_stopped_when_they_are_near(heads, case):
+    fits = [3, 50, 97]
+    settings = {"kind": "sweep", "package": "scikit-learn", "params": {"tol": 1e-7}, "fits": fits}
+    whole = run(heads, case, **settings)
+    figures = heads.reports.sweep_figures(case, {"whole": fits}, {"whole": whole.features})["whole"]["objective"]
+    limits = [heads.near(figures[i], 1e-2) for i in fits]
+    with pytest.warns(match="failed to converge"):
+        stopped = run(heads, case, **settings, limits=limits)
+    found = heads.reports.sweep_figures(case, {"near": fits}, {"near": stopped.features})["near"]["objective"]
+    for i in fits:
+        assert 1e-5 < found[i] / figures[i] - 1 < 1e-2
+
+
 def test_the_warm_path_is_in_the_folds_coordinates(heads, case):
     path = run(heads, case, kind="warm", package="scikit-learn", params={"tol": 1e-5})
     fits = {"warm": list(range(100))}
     figures = heads.reports.sweep_figures(case, fits, {"warm": path.features})
     labels = case.labels[: case.n]
-    X, _ = case.standardised[: case.n], None
+    X = case.standardised[: case.n]
     for i in (47, 63):
         C, fold = heads.sweep_grid()[i]
         mask = heads.fold_rows(labels)[fold]
         head = LogisticRegression(C=C, tol=1e-5, max_iter=10_000).fit(X[mask], labels[mask])
         wanted = head.score(X[~mask], labels[~mask])
         assert figures["warm"]["accuracy"][i] == pytest.approx(wanted, abs=1.01 / (~mask).sum())
-
-
-# The tables
-
-
-def test_the_quickest_that_came_near_enough_is_compared(heads):
-    found = [
-        found_of(heads, "featx", "featx", [2.0], distance=5e-5),
-        found_of(heads, "other", "other, loose", [1.0], distance=1e-2),
-        found_of(heads, "other", "other, tight", [9.0], distance=1e-7),
-        found_of(heads, "other", "other, right", [6.0, 5.0, 7.0], distance=9e-5),
-    ]
-    assert heads.reports.quickest(found, "other", 1e-4).title == "other, right"
-    assert heads.reports.quickest(found, "featx", 1e-6) is None
-    near, nearer = heads.reports.within_sentences(found, [1e-4, 1e-6], "featx")
-    assert near.endswith("featx: 2.000 s; other, right: 6.000 s (3.00 times as long).")
-    assert nearer.endswith("featx comes no nearer than 5e-05; other, tight: 9.000 s.")
-
-
-def test_a_row_says_how_far_and_how_right(heads, case):
-    head = fitted(case)
-    found = found_of(
-        heads, "featx", "featx", [1.0, 3.0], result=heads.contestants.pack(head.coef_, head.intercept_), growth=12.4
-    )
-    found.objective, found.distance = 3.5, 2e-5
-    (row,) = heads.reports.single_rows(case, [found])
-    X, y = case.standardised, case.labels
-    assert row["accuracy"] == f"{head.score(X[case.n :], y[case.n :]):.4f}"
-    assert row["in training"] == f"{head.score(X[: case.n], y[: case.n]):.4f}"
-    assert (row["s"], row["least"], row["distance"], row["growth MiB"]) == ("2.000", "1.000", "2.0e-05", "12")
-
-
-def test_answers_are_compared_with_the_reference(heads, case):
-    truth = case.labels[case.n :]
-    other = truth.copy()
-    other[:10] = (other[:10] + 1) % case.k
-    found = [
-        found_of(heads, "featx", "featx", [1.0], predict=[1.0], result=other),
-        found_of(heads, "scikit-learn", "scikit-learn", [2.0], predict=[4.0], result=truth),
-    ]
-    ours, theirs = heads.reports.agreement_rows(case, "lda", found, "scikit-learn")
-    assert (ours["ratio"], ours["equal answers"], ours["accuracy"]) == ("3.00", "0.7500", "0.7500")
-    assert (theirs["ratio"], theirs["equal answers"], theirs["accuracy"]) == ("1.00", "1.0000", "1.0000")
-
-
-def test_few_fits_are_scaled_to_all(heads):
-    ours, theirs = found_of(heads, "featx", "featx", [3.0]), found_of(heads, "other", "other", [6.0])
-    few = heads.evenly(100, 10)
-    figures = {
-        "featx": {"objective": dict.fromkeys(range(100), 1.0), "accuracy": {i: i / 1000 for i in range(100)}},
-        "other": {"objective": dict.fromkeys(few, 1.1), "accuracy": {i: i / 1000 + 0.01 for i in few}},
-    }
-    first, second = heads.reports.sweep_rows([ours, theirs], figures, dict.fromkeys(range(100), 1.0), "featx")
-    assert (first["s for 100"], first["best accuracy"]) == ("3.00", "0.0970 at C=1e+02")
-    assert (second["fits"], second["s for 100"], second["times as long"]) == ("10", "60.00", "20.00")
-    assert (second["worst distance"], second["accuracies apart"]) == ("1.0e-01", "0.0100")
-    assert second["best accuracy"] == ""
-
-
-# The script
-
-
-@pytest.mark.usefixtures("sweeps_uncounted")
-def test_the_script_measures_made_features(heads, script, monkeypatch, capsys, tmp_path):
-    module = script("bench_heads")
-    figures = tmp_path / "figures.json"
-    monkeypatch.setattr(
-        "sys.argv",
-        [
-            "bench_heads",
-            *"--sizes 120x8x3 --rounds 1 --heads logistic nearest_centroid".split(),
-            "--json",
-            str(figures),
-        ],
-    )
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(module, "INTELEX", module.SKLEARN)  # which need not be installed
-    monkeypatch.setattr(module, "Floors", SimpleNamespace(measure=lambda X, k: heads.Floors(1e6, 1e9, 1e6, 1e9, 1e10)))
-    module.main()
-    printed = capsys.readouterr().out
-    assert "## 120 × 8, 3 classes, 24 held out" in printed
-    assert "\n| featx, tol 1e-04 |" in printed
-    assert "\n| scikit-learn, stopped at 1e-04 |" in printed
-    assert "\n| nearest_centroid: scikit-learn |" in printed
-    assert "Within 1e-04 of the lowest objective: featx, tol 1e-0" in printed
-    assert '"lowest"' in figures.read_text(encoding="utf-8")
