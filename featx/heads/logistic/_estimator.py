@@ -63,6 +63,8 @@ class LogisticClassifier(LinearScores, ClassifierMixin, BaseEstimator):
         The objective at the solution.
     n_iter_ : ndarray of shape (1,), or (k,) if `multilabel_`, int32
         Steps taken.
+    converged_ : bool
+        Whether what was left was estimated to be below `tol`.
     n_features_in_ : int
         d.
 
@@ -195,7 +197,8 @@ class LogisticClassifier(LinearScores, ClassifierMixin, BaseEstimator):
         self.objective_ = sum(solution.objective for solution in solutions)
         self.n_iter_ = np.array([solution.n_iter for solution in solutions], dtype=np.int32)
         self.n_features_in_ = self.coef_.shape[1]
-        if not all(solution.converged for solution in solutions):
+        self.converged_ = all(solution.converged for solution in solutions)
+        if not self.converged_:
             short = int(self.n_iter_.max()) < self.max_iter
             warnings.warn(
                 f"LogisticClassifier did not come within tol={self.tol:g} of the optimum in {self.n_iter_.max()} steps;"

@@ -100,6 +100,9 @@ class Rows(Dataset[Batch]):
         if self.views and generator is not None:
             drawn = torch.randint(self.features.shape[1], (len(at),), generator=generator).to(at.device)
             features = self.features[at, drawn]
+        elif buffer is not None and self.mapped:  # beside the training: torch's own threads would get in its way
+            features = buffer[: len(at)]
+            np.take(self.features.numpy(), at.numpy(), axis=0, out=features.numpy(), mode="clip")
         elif buffer is not None:
             features = torch.index_select(self.features, 0, at, out=buffer[: len(at)])
         else:
