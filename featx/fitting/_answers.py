@@ -1,5 +1,7 @@
 """What a head answered to samples whose truth is known: kept with a run, judged, compared, and looked at later."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from featx.heads import head_scores, head_values
 
 __all__ = ["Answers", "ask", "judge", "read_answers", "write_answers"]
 
+_BLOCK_VALUES = 1 << 25
+"""Features that are asked about at a time."""
 _TRUTH = {"classification": np.dtype(np.int64), "multilabel": np.dtype(bool), "regression": np.dtype(np.float64)}
 
 
@@ -57,16 +61,22 @@ def ask(head: Any, table: Table, rows: npt.NDArray[np.int64], *, truth: npt.NDAr
     k : int
         How many classes the run has, or how many targets.
     """
-    features = take(table.features, rows)
     keys = tuple(table.keys[row] for row in rows.tolist())
     if table.task == "regression":
-        return Answers(
-            table.task, keys, truth, head_values(head, features, views=table.views).astype(np.float32), False
-        )
-    scores, is_probability = head_scores(head, features, views=table.views)
+        values = np.concatenate([head_values(head, block, views=table.views) for block in _blocks(table, rows)])
+        return Answers(table.task, keys, truth, values.astype(np.float32), False)
+    answers = [head_scores(head, block, views=table.views) for block in _blocks(table, rows)]
+    scores, is_probability = np.concatenate([found for found, _ in answers]), answers[0][1]
     if table.task == "classification":
         scores = _all_columns(scores, np.asarray(head.classes_), k, is_probability)
     return Answers(table.task, keys, truth, scores.astype(np.float32), is_probability)
+
+
+def _blocks(table: Table, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
+    """Yield the features of some rows, so many at a time that copies of them take little memory."""
+    step = max(1, _BLOCK_VALUES // math.prod(table.features.shape[1:]))
+    for start in range(0, max(1, len(rows)), step):
+        yield take(table.features, rows[start : start + step])
 
 
 def _all_columns(

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.errors import HeadError, ParameterError, SpecMismatchError
 from featx.evaluation import stratified_folds
-from featx.fitting import Run, evaluate, fit_head, judge_run
+from featx.fitting import Run, _answers, evaluate, fit_head, judge_run
 from tests.fitting.helpers import CLASSES, clouds, write
 from tests.store.helpers import make_digests
 
@@ -344,3 +344,12 @@ def test_answers_less_sure_than_wanted_are_refused(store):
     assert right[given].mean() >= 0.98 > right.mean()
     assert run.settings["reject"]["coverage"][0] == pytest.approx(given.mean())
     assert run.settings["reject"]["precision"][0] == pytest.approx(right[given].mean())
+
+
+@pytest.mark.parametrize("head", ["logistic", "knn"])
+def test_answers_in_blocks_are_those_at_once(store, head, monkeypatch):
+    whole = fit_head(store, head, cv=3)
+    monkeypatch.setattr(_answers, "_BLOCK_VALUES", 7 * 6)
+    parts = fit_head(store, head, cv=3)
+    for part in ("val", "cv"):
+        np.testing.assert_allclose(parts.answers[part].scores, whole.answers[part].scores, rtol=1e-6, atol=1e-7)
