@@ -99,7 +99,9 @@ def read_parquet(path):
     return {
         "features": values.reshape(-1, *facts["shape"]),
         "keys": [text(key) for key in table["key"].to_pylist()],
-        "labels": [as_label(label) for label in table[label_name].to_pylist()],
+        "labels": [
+            (label,) if isinstance(label, float) else as_label(label) for label in table[label_name].to_pylist()
+        ],
         "splits": [text(split) or "" for split in table["split"].to_pylist()],
         "groups": [text(group) or "" for group in table["group"].to_pylist()]
         if "group" in table.column_names
