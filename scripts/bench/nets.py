@@ -1,8 +1,10 @@
-"""What `scripts/bench_nets` compares: the training loop everybody writes, and featx's nets, an epoch at a time."""
+"""What `scripts/bench_nets` compares: Keras's and torch's loops as people write them, and featx's, by the epoch."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from featx.heads import NetClassifier
 
-__all__ = ["TASKS", "Featx", "PlainLoop", "Task", "features_of"]
+__all__ = ["TASKS", "Featx", "Keras", "PlainLoop", "Task", "features_of"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Task:
         The head, in featx's words.
     plain : callable
         The head, in torch's.
+    keras : callable
+        The head's layers, in Keras's (its ``layers`` module is given).
     optimizer : str
         ``rmsprop`` or ``adam``.
     batch_size : int
@@ -34,6 +38,7 @@ class Task:
     shape: tuple[int, ...]
     layers: str
     plain: Callable[[], nn.Module]
+    keras: Callable[[Any], list[Any]]
     optimizer: str
     batch_size: int
 
@@ -53,9 +58,30 @@ def _mlp_head() -> nn.Module:
     return nn.Sequential(nn.Linear(1280, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
+def _keras_conv_head(layers: Any) -> list[Any]:
+    return [
+        layers.Conv2D(100, 2),
+        layers.Dropout(0.4),
+        layers.GlobalAveragePooling2D(),
+        layers.Dropout(0.3),
+        layers.Dense(10, activation="softmax"),
+    ]
+
+
+def _keras_mlp_head(layers: Any) -> list[Any]:
+    return [layers.Dense(128, activation="relu"), layers.Dense(10, activation="softmax")]
+
+
 TASKS = {
-    "conv": Task((3, 3, 2048), "conv(100,2) dropout(0.4) gap dropout(0.3) dense", _conv_head, "rmsprop", 50),
-    "mlp": Task((1280,), "dense(128) relu dense", _mlp_head, "adam", 100),
+    "conv": Task(
+        (3, 3, 2048),
+        "conv(100,2) dropout(0.4) gap dropout(0.3) dense",
+        _conv_head,
+        _keras_conv_head,
+        "rmsprop",
+        50,
+    ),
+    "mlp": Task((1280,), "dense(128) relu dense", _mlp_head, _keras_mlp_head, "adam", 100),
 }
 _RATE = 1e-4
 
@@ -70,6 +96,32 @@ def features_of(task: Task, count: int) -> tuple[np.ndarray, np.ndarray]:
         near = centres[labels[start : start + 1000]]
         features[start : start + 1000] += 0.2 * near.reshape(len(near), *[1] * (len(task.shape) - 1), -1)
     return features, labels
+
+
+class Keras:
+    """What R4 does: ``fit`` on arrays and one-hot labels, maps with the channels last, on Keras's torch backend.
+
+    Raises
+    ------
+    ImportError
+        If Keras is not installed.
+    """
+
+    def __init__(self, task: Task, features: np.ndarray, labels: np.ndarray) -> None:
+        os.environ["KERAS_BACKEND"] = "torch"
+        import keras
+
+        keras.utils.set_random_seed(0)
+        self.features, self.labels, self.batch_size = features, keras.utils.to_categorical(labels, 10), task.batch_size
+        self.model = keras.Sequential([keras.layers.Input(task.shape), *task.keras(keras.layers)])
+        optimizer = keras.optimizers.get({"class_name": task.optimizer, "config": {"learning_rate": _RATE}})
+        self.model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+
+    def epoch(self) -> tuple[float, float]:
+        """Train for an epoch; return its seconds and its loss."""
+        start = time.perf_counter()
+        history = self.model.fit(self.features, self.labels, batch_size=self.batch_size, epochs=1, verbose=0).history
+        return time.perf_counter() - start, history["loss"][-1]
 
 
 class PlainLoop:
