@@ -21,6 +21,7 @@
 Every message is one sentence that names the parameter, the rule, what was received and what to do.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -42,6 +43,7 @@ __all__ = [
     "WeightsUnavailableError",
     "did_you_mean",
     "first_line",
+    "printable",
 ]
 
 
@@ -114,3 +116,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of another package's message, for a message of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, of lone surrogates, and of separators of lines and paragraphs."""
+
+_REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Classes of the marks that show the rest of a line in another order than it has."""
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line in which what cannot be shown, or would change how the rest is shown, is escaped."""
+    return "".join(
+        character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(character) in _UNPRINTABLE or unicodedata.bidirectional(character) in _REORDERING
+        else character
+        for character in text
+    )

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from featx.errors import printable
 
 if TYPE_CHECKING:
     from featx.evaluation import Figure
@@ -30,33 +31,17 @@ __all__ = [
 ]
 
 
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of control characters, of lone surrogates, and of separators of lines and paragraphs."""
-
-_REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-"""Classes of the marks that show the rest of a line in another order than it has."""
-
-
 def plain(text: object) -> str:
     """Return `text` as one printable line: a file name may hold newlines, escape codes, or bytes that are no text.
 
     What is changed can be told from what is not: a backslash in a name is doubled.
     """
-    return _printable(str(text).replace("\\", "\\\\"))
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        if unicodedata.category(character) in _UNPRINTABLE or unicodedata.bidirectional(character) in _REORDERING
-        else character
-        for character in text
-    )
+    return printable(str(text).replace("\\", "\\\\"))
 
 
 def tell(message: str) -> None:
     """Print a message for the person at the terminal, to standard error, as one line."""
-    click.echo(_printable(message), err=True)
+    click.echo(printable(message), err=True)
 
 
 def print_json(value: object) -> None:
