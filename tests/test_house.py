@@ -22,11 +22,12 @@ ALLOWED = {
     "caching": {"errors", "labels", "spec", "sources", "backbones", "extraction", "store"},
     "heads": {"errors"},
     "evaluation": {"errors"},
+    "reports": {"errors", "evaluation"},
     "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation"},
     "prediction": {"errors", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
 }
 ALLOWED["cli"] = set(ALLOWED)
-ONLY = {"click": "cli", "rich": "cli", "h5py": "store"}
+ONLY = {"click": "cli", "rich": "cli", "h5py": "store", "matplotlib": "reports"}
 EVERYWHERE = {"__init__.py", "__main__.py"}
 """Files of no room: the front door."""
 
@@ -164,4 +165,6 @@ def test_linear_heads_answer_without_scikit_learn(tmp_path):
     featx.fit_head(featx.extract(photos, BACKBONE, cache=tmp_path)).save(tmp_path / "run")
     loaded = loaded_by(COMMAND, "predict", tmp_path / "run", photos)
     assert "torch" in loaded
-    assert "sklearn" not in loaded
+    assert not loaded & {"sklearn", "matplotlib"}
+    words = ["predict", tmp_path / "run", photos, "--gallery", tmp_path / "a.png"]
+    assert "matplotlib" in loaded_by(COMMAND, *words)
