@@ -20,6 +20,7 @@ __all__ = [
     "label_column",
     "label_table",
     "label_text",
+    "label_words",
     "numbers",
     "target_names_for",
     "task_of",
@@ -114,6 +115,13 @@ def label_text(value: object, parameter: str = "a label") -> str | None:
     if isinstance(value, (str, bool, int, float)):
         return str(value)
     raise ParameterError(f"{parameter} must be text or a number; got {type(value).__name__} ({str(value)[:60]!r})")
+
+
+def label_words(label: Label) -> str:
+    """Return a label as people read it."""
+    if isinstance(label, str):
+        return label
+    return ", ".join(one if isinstance(one, str) else f"{one:.4g}" for one in label) or "none"
 
 
 def class_set(value: object) -> tuple[str, ...] | None:

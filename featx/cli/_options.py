@@ -1,13 +1,15 @@
 """Options that several commands have."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 
+from featx.errors import ParameterError
 from featx.spec import Decode, Pool, Resize, StoredDtype
 
-__all__ = ["BatchSize", "Triple", "cache_option", "json_option", "network_options"]
+__all__ = ["BatchSize", "OutputFile", "Triple", "cache_option", "json_option", "network_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,3 +87,32 @@ class BatchSize(click.ParamType):  # type: ignore[type-arg]
         if not str(value).isdigit() or int(value) < 1:
             self.fail(f"{value!r} must be a whole number of at least 1, or auto", param, ctx)
         return int(value)
+
+
+class OutputFile(click.ParamType):  # type: ignore[type-arg]
+    """A file to write, by its ending, so that an image named by mistake is never overwritten.
+
+    Parameters
+    ----------
+    *suffixes : str
+        The endings it may have.
+    or_stdout : bool
+        Whether it may be ``-`` instead.
+    """
+
+    name = "FILE"
+
+    def __init__(self, *suffixes: str, or_stdout: bool = False) -> None:
+        self.suffixes = suffixes
+        self.or_stdout = or_stdout
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = Path(value)
+        if self.or_stdout and value == "-":
+            return "-"
+        if path.suffix.lower() not in self.suffixes:
+            ways = f"{value!r} must end in {' or '.join(self.suffixes)}"
+            self.fail(f"{ways}, or be - for standard output" if self.or_stdout else ways, param, ctx)
+        if not path.absolute().parent.is_dir():
+            raise ParameterError(f"{value!r} must be in a folder that is there: make {str(path.parent)!r}")
+        return str(value)

@@ -61,6 +61,24 @@ class Prediction:
     values: dict[str, float] = field(default_factory=dict)
     accepted: bool = True
 
+    def text(self, top: int = 3) -> str:
+        """Return the answer as people read it, such as ``99% cat, 1% dog``; of an image without one, why there is none.
+
+        Parameters
+        ----------
+        top : int
+            How many classes are named, the likeliest ones.
+        """
+        if self.error is not None:
+            return f"cannot be used: {self.error}"
+        if self.values:
+            return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
+        form = "{1:.0%} {0}" if self.is_probability else "{0} ({1:.2f})"
+        words = ", ".join(form.format(*one) for one in list(self.scores.items())[:top])
+        if self.label is None:
+            return f"{', '.join(self.labels) or 'none'} ({words})"
+        return words if self.accepted else f"unsure ({words})"
+
 
 class Predictor:
     """Backbone and head together; made by :func:`load`.

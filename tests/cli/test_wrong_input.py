@@ -110,7 +110,10 @@ EXTRACT = ["extract", "photos", "--backbone", BACKBONE]
             "differs from what the head was trained on in weights",
         ),
         (["predict", "RUN", "photos", "--device", "tpu"], "device must be"),
-        (["predict", "RUN", "photos", "--csv", "no/such/folder.csv"], "no/such/folder.csv: No such file or directory"),
+        (
+            ["predict", "RUN", "photos", "--csv", "no/such/folder.csv"],
+            "'no/such/folder.csv' must be in a folder that is there",
+        ),
         (["info", "nowhere"], "neither a file nor a store"),
         (["info", "foreign.h5"], r"foreign\.h5"),
         (["backbones", "nothing_like_it"], "no backbone matches 'nothing_like_it'"),

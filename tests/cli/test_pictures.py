@@ -1,0 +1,185 @@
+"""The pictures that commands draw: with which titles, of which images, where to."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import featx as library
+from featx import reports
+from featx.heads import LinearClassifier, LinearRegressor
+from tests.prediction.helpers import make_run
+from tests.reports.helpers import assert_legible
+from tests.tiny import BACKBONE, picture, write_folder
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were written, by the name of their file."""
+    figures = {}
+    save = reports.save_figure
+
+    def keep(figure, path):
+        figures[str(path)] = figure
+        return save(figure, path)
+
+    monkeypatch.setattr(reports, "save_figure", keep)
+    return figures
+
+
+def titles_of(figure):
+    assert_legible(figure)
+    return [axes.get_title() for axes in figure.axes]
+
+
+@pytest.fixture
+def photos(here):
+    return write_folder(here / "photos", per_class=4)
+
+
+@pytest.fixture
+def store(photos):
+    return library.extract(photos, BACKBONE)
+
+
+@pytest.fixture
+def coefficients(store):
+    X = store.features[:].astype(np.float64)
+    coef = np.random.default_rng(0).standard_normal((3, X.shape[1])) / X.std(axis=0)
+    return coef, -coef @ X.mean(axis=0)
+
+
+def words_of(answer, top=3):
+    return ", ".join(f"{score:.0%} {name}" for name, score in list(answer.scores.items())[:top])
+
+
+def test_a_gallery_has_the_answers_and_the_truth(featx, photos, store, drawn):
+    library.fit_head(store).save("run")
+    answers = library.load("run").predict("photos")
+    answer = featx("predict", "run", "photos", "--gallery", "a.png", "--top", "2")
+    assert answer.err == ""
+    assert len(answer.out.splitlines()) == 12
+    marks = {True: "✓", False: "✗"}
+    assert titles_of(drawn["a.png"]) == [
+        f"{words_of(one, 2)}\ntrue: {truth} {marks[one.label == truth]}"
+        for one, truth in zip(answers, [one.key.split("/")[1] for one in answers], strict=True)
+    ]
+    for axes, one in zip(drawn["a.png"].axes, answers, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), np.asarray(Image.open(one.key)))
+    with Image.open("a.png") as image:
+        assert image.width > 1000
+
+
+def test_single_files_have_no_truth_and_bad_ones_no_place(featx, here, photos, store, drawn):
+    library.fit_head(store).save("run")
+    (here / "bad.jpg").write_text("no image")
+    files = ["photos/red/000.png", "bad.jpg", "photos/blue/003.png"]
+    answer = featx("predict", "run", *files, "--gallery", "a.svg")
+    assert answer.err.startswith("bad.jpg: cannot be used: ")
+    found = library.load("run").predict(files)
+    assert titles_of(drawn["a.svg"]) == [words_of(found[0]), words_of(found[2])]
+    featx("predict", "run", "bad.jpg", "--gallery", "b.png", code=1)
+    assert not (here / "b.png").exists()
+
+
+def test_what_is_unsure_is_neither_right_nor_wrong(featx, store, coefficients, drawn):
+    head = LinearClassifier(*coefficients, range(3), link="softmax")
+    reject = {"threshold": 1.1, "wanted": 0.9, "precision": [0.9, 0.5, 1.0], "coverage": [0.5, 0.3, 0.7]}
+    make_run(head, [store], reject=reject).save("run")
+    featx("predict", "run", "photos", "--gallery", "a.png", "--top", "1")
+    titles = titles_of(drawn["a.png"])
+    assert all(title.startswith("unsure (") for title in titles)
+    assert {title.splitlines()[-1] for title in titles} == {"true: blue", "true: green", "true: red"}
+
+
+def test_several_labels_and_numbers(featx, here, store, coefficients, drawn):
+    images = np.stack([np.asarray(picture(i)) for i in range(3)])
+    head = LinearClassifier(*coefficients, range(3), link="sigmoid", multilabel=True)
+    run = make_run(head, [store], task="multilabel")
+    run.save("several")
+    found = library.load(run).predict(list(images))
+    truth = [sorted(found[0].labels), ["blue", "green", "other"], []]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(here / f"{number}.png")
+    lines = [json.dumps({"path": f"{number}.png", "labels": labels}) for number, labels in enumerate(truth)]
+    (here / "several.jsonl").write_text("\n".join(lines))
+    featx("predict", "several", "several.jsonl", "--gallery", "a.png")
+    first, second, third = [title.replace("\n", " ") for title in titles_of(drawn["a.png"])]
+    assert first.endswith(f"true: {', '.join(truth[0]) or 'none'} ✓")
+    assert second.endswith("true: blue, green, other ✗")
+    assert third.endswith(f"true: none {'✗' if found[2].labels else '✓'}")
+    make_run(
+        LinearRegressor(coefficients[0][:1], coefficients[1][:1]), [store], task="regression", classes=["age"]
+    ).save("numbers")
+    (here / "numbers.csv").write_text("path,value\n0.png,31.25\n")
+    featx("predict", "numbers", "numbers.csv", "--gallery", "b.pdf")
+    (age,) = library.load("numbers").predict("numbers.csv")
+    assert titles_of(drawn["b.pdf"]) == [f"age {age.values['age']:.4g}\ntrue: 31.25"]
+
+
+def test_of_many_images_some_are_shown(featx, here, store, drawn):
+    library.fit_head(store).save("run")
+    write_folder(here / "more", per_class=20)
+    answer = featx("predict", "run", "more", "--gallery", "a.png")
+    assert answer.err == "note: a.png shows 48 of 60 images\n"
+    truth = [title.split("true: ")[1].split()[0] for title in titles_of(drawn["a.png"])]
+    assert [truth.count(name) for name in ("blue", "green", "red")] == [16, 16, 16]
+
+
+def test_odd_class_names(featx, here, drawn):
+    names = ["$a_1$", "<b> & {c}", "日本 \U0001f408"]
+    for number, name in enumerate(names):
+        (here / "odd" / name).mkdir(parents=True)
+        for seed in range(4):
+            picture(seed + 10 * number).save(here / "odd" / name / f"{seed}.png")
+    featx("extract", "odd", "--backbone", BACKBONE, "--preview", "seen.png")
+    run = featx("fit-head", "odd").out.splitlines()[-1]
+    featx("predict", run, "odd", "--gallery", "a.svg")
+    assert titles_of(drawn["seen.png"])[:8] == ["$a_1$"] * 4 + ["<b> & {c}"] * 4
+    assert all("$a_1$" in title for title in titles_of(drawn["a.svg"]))
+
+
+def test_a_preview_comes_before_the_features(featx, here, photos, drawn):
+    answer = featx("extract", "photos", "--backbone", BACKBONE, "--image-size", "24", "--preview", "seen.png")
+    assert answer.err == "what the network sees is drawn in seen.png\n"
+    assert titles_of(drawn["seen.png"]) == ["blue"] * 4 + ["green"] * 4 + ["red"] * 4
+    assert {axes.images[0].get_array().shape for axes in drawn["seen.png"].axes} == {(24, 24, 3)}
+    assert "12 rows" in answer.out
+    (found,) = json.loads(
+        featx("extract", "photos", "--backbone", BACKBONE, "--image-size", "24", "--preview", "b.png", "--json").out
+    )
+    assert found["hit"]
+    assert (here / "b.png").read_bytes() == (here / "seen.png").read_bytes()
+
+
+def test_without_labels_a_preview_names_the_files(featx, here, drawn):
+    (here / "flat").mkdir()
+    for seed in range(2):
+        picture(seed).save(here / "flat" / f"{seed}.png")
+    featx("extract", "flat", "--backbone", BACKBONE, "--preview", "seen.png")
+    assert sorted(titles_of(drawn["seen.png"])) == ["0.png", "1.png"]
+
+
+def test_a_report_draws_what_the_run_learned(featx, here, store, drawn):
+    run = library.fit_head(store, "mlp", {"max_epochs": 3})
+    run.save("run")
+    lines = featx("report", "run", "--figures", "pictures").out.splitlines()
+    assert lines == ["pictures/learning-curves.png", "pictures/learning-curves.svg"]
+    assert all((here / line).stat().st_size > 5000 for line in lines)
+    assert featx("report", "run").out == (here / "run" / "report.md").read_text()
+
+
+def test_a_head_without_epochs_has_no_curves(featx, here, store):
+    library.fit_head(store).save("run")
+    assert featx("report", "run").out == (here / "run" / "report.md").read_text()
+    assert "fit a head that learns in epochs" in featx.fails("report", "run", "--figures", "pictures")
+    assert not (here / "pictures").exists()
+    assert "is no run" in featx.fails("report", "photos")
+
+
+@pytest.mark.parametrize("command", [["predict", "run", "a.png", "--gallery"], ["extract", "photos", "--preview"]])
+def test_what_a_picture_may_be_called(featx, here, command):
+    for name in ("a.html", "a.jpg", "-"):
+        assert f"'{name}' must end in .png or .svg or .pdf" in featx.fails(*command, name, code=2)
+    assert "'no/where.png' must be in a folder that is there: make 'no'" in featx.fails(*command, "no/where.png")
