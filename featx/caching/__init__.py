@@ -2,7 +2,9 @@
 
 from featx.caching._explain import Explanation, explain
 from featx.caching._extract import Extraction, extract, extract_layers
+from featx.caching._network import NetworkSettings
 from featx.caching._plan import ExtractionPlan, plan
+from featx.caching._preview import Seen, preview
 from featx.caching._recompute import RecomputeReport, RowDrift, Tolerance, recompute, tolerance_for
 from featx.caching._work import Changes
 
@@ -11,13 +13,16 @@ __all__ = [
     "Explanation",
     "Extraction",
     "ExtractionPlan",
+    "NetworkSettings",
     "RecomputeReport",
     "RowDrift",
+    "Seen",
     "Tolerance",
     "explain",
     "extract",
     "extract_layers",
     "plan",
+    "preview",
     "recompute",
     "tolerance_for",
 ]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import BatchSize, cache_option, json_option, network_options
+from featx.cli._options import BatchSize, OutputFile, cache_option, json_option, network_options
 from featx.cli._output import plain, print_json, progress_bar, tell
+from featx.labels import label_words
+from featx.reports import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from featx.caching import Extraction
@@ -76,11 +78,19 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
 @click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
 @click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")
+@click.option(
+    "--preview",
+    "preview_file",
+    type=OutputFile(*PICTURE_SUFFIXES),
+    help="First draw some images of each class as the network sees them: .png, .svg or .pdf.",
+)
 @click.option("--name", metavar="NAME", help="What to call the store.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it here instead.")
 @cache_option
 @json_option
-def extract(source: str, backbone: str | None, layers: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def extract(
+    source: str, backbone: str | None, layers: tuple[str, ...], preview_file: str | None, as_json: bool, **options: Any
+) -> None:
     """Run a frozen network over every image of SOURCE and keep its features.
 
     SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), an .npz,
@@ -91,14 +101,31 @@ def extract(source: str, backbone: str | None, layers: tuple[str, ...], as_json:
       featx extract photos/
       featx extract photos.zip --backbone resnet50 --weights resnet50.pth
       featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
+      featx extract photos/ --image-size 160 --resize pad --preview seen.png
     """
     from featx.caching import extract_layers
     from featx.spec import DEFAULT_BACKBONE
 
+    backbone = backbone or DEFAULT_BACKBONE
+    if preview_file is not None:
+        _draw(source, backbone, layers, preview_file, options)
     with progress_bar(source) as progress:
-        extractions = extract_layers(source, backbone or DEFAULT_BACKBONE, layers=layers, progress=progress, **options)
+        extractions = extract_layers(source, backbone, layers=layers, progress=progress, **options)
     if as_json:
         print_json([_as_dict(extraction) for extraction in extractions])
     else:
         for extraction in extractions:
             show_extraction(extraction)
+
+
+def _draw(source: str, backbone: str, layers: tuple[str, ...], path: str, options: dict[str, Any]) -> None:
+    """Write a gallery of what the network is about to see."""
+    from featx.caching import NetworkSettings, preview
+    from featx.reports import gallery, save_figure
+
+    names = NetworkSettings.__annotations__.keys() | {"limit", "cache"}
+    settings = {name: value for name, value in options.items() if name in names}
+    seen = preview(source, backbone, layers=layers, **settings)
+    titles = [plain(one.key if one.label is None else label_words(one.label)) for one in seen]
+    save_figure(gallery([one.pixels for one in seen], titles), path)
+    tell(f"what the network sees is drawn in {plain(path)}")
