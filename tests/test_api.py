@@ -17,7 +17,18 @@ from featx.cli._app import featx as group
 from featx.cli._app import main
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["backbones", "caching", "evaluation", "extraction", "fitting", "heads", "prediction", "sources", "store"]
+PACKAGES = [
+    "backbones",
+    "caching",
+    "evaluation",
+    "extraction",
+    "fitting",
+    "heads",
+    "prediction",
+    "reports",
+    "sources",
+    "store",
+]
 
 PUBLIC = [
     "Backbone",
@@ -119,7 +130,7 @@ def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
-    heads = ["compare", "continue", "export-onnx", "label-errors", "runs", "sweep"]
+    heads = ["compare", "continue", "export-onnx", "label-errors", "report", "runs", "sweep"]
     assert sorted([*everyday, *stores, *catalogue, *heads]) == COMMANDS
 
 
@@ -154,7 +165,7 @@ def test_the_options_are_the_librarys():
     library = inspect.signature(featx.extract).parameters
     command = {p.name: p for p in group.commands["extract"].params if isinstance(p, click.Option)}
     for name, option in command.items():
-        if name not in ("layers", "as_json", "backbone", "batch_size"):
+        if name not in ("layers", "as_json", "backbone", "batch_size", "preview_file"):
             default = None if option.default in (None, False) else option.default
             assert (library[name].default or None) == (default if isinstance(default, str) else None), name
 

@@ -18,6 +18,7 @@ from featx.cli._fit import continue_command, evaluate, fit_head
 from featx.cli._maintain import export, import_command, merge, prune
 from featx.cli._output import tell
 from featx.cli._predict import predict
+from featx.cli._report import report
 from featx.cli._runs import runs
 from featx.cli._stores import info, list_command
 from featx.cli._sweep import sweep
@@ -44,7 +45,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
-    *(export_onnx,),
+    *(report, export_onnx),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

@@ -133,6 +133,10 @@ class Run:
             "evaluations": list(self.evaluations),
         }
 
+    def report(self) -> str:
+        """Return what is known of the run as a Markdown page, as ``report.md`` has it."""
+        return report_text(self.to_dict())
+
     def save(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write the run: ``run.json``, ``report.md``, keys, answers, and the head without pickle.
 
