@@ -17,6 +17,7 @@ from featx.extraction import Batch, default_batch_size, default_workers, extract
 from featx.sources import (
     FileSource,
     FolderSource,
+    IdxSource,
     ManifestSource,
     NpzSource,
     Source,
@@ -43,6 +44,7 @@ _BY_PATH: dict[str, Callable[[str], Source]] = {
     "tar": TarSource,
     "manifest": ManifestSource,
     "npz": NpzSource,
+    "idx": IdxSource,
 }
 _LIMITS = re.compile(r"(#first=[0-9]+)+\Z")
 

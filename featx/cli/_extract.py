@@ -93,7 +93,7 @@ def extract(
 ) -> None:
     """Run a frozen network over every image of SOURCE and keep its features.
 
-    SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), an .npz,
+    SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), an .npz, IDX files,
     torchvision:NAME or hf:NAME. What is in the cache already is not computed again.
 
     \b

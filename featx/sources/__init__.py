@@ -6,6 +6,7 @@ from featx.sources._base import ImageArray, LimitedSource, Sample, Source, conte
 from featx.sources._decode import FORMATS, Enough, decode_image, decode_pixels, is_plain_jpeg
 from featx.sources._files import FileSource, FolderSource
 from featx.sources._huggingface import HuggingFaceSource
+from featx.sources._idx import IdxSource
 from featx.sources._layout import IMAGE_SUFFIXES, Place, arrange
 from featx.sources._manifest import ManifestSource
 from featx.sources._open import ImageLike, SourceLike, open_images, open_source
@@ -19,6 +20,7 @@ __all__ = [
     "FileSource",
     "FolderSource",
     "HuggingFaceSource",
+    "IdxSource",
     "ImageArray",
     "ImageLike",
     "LimitedSource",

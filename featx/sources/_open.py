@@ -18,6 +18,7 @@ from featx.sources._base import ImageArray, Sample, Source, content_digest
 from featx.sources._decode import as_seen
 from featx.sources._files import FileSource, FolderSource, StrPath, decode_path, encode_path, reason
 from featx.sources._huggingface import HuggingFaceSource
+from featx.sources._idx import IdxSource, has_idx, is_idx
 from featx.sources._layout import is_image_name
 from featx.sources._manifest import MANIFEST_SUFFIXES, ManifestSource
 from featx.sources._torchvision import TorchvisionSource
@@ -41,7 +42,8 @@ def open_source(source: SourceLike, *, limit: int | None = None) -> Source:
     ----------
     source : str, path-like, Source, ndarray or tuple of (images, labels)
         A folder; a manifest (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``); a ``.zip`` or ``.tar``
-        archive; an ``.npz`` file; ``torchvision:NAME[:ROOT]``; ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or arrays.
+        archive; an ``.npz`` file; a folder of IDX files, or one of images; ``torchvision:NAME[:ROOT]``;
+        ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or arrays.
     limit : int, optional
         Only the first so many samples, in order.
 
@@ -123,10 +125,10 @@ def _part(position: int, image: ImageLike) -> tuple[Source, list[str]]:
             )
         return open_source(image.reshape(1, *image.shape[:2], -1)), [f"image[{position}]"]
     given = os.fspath(image)
-    if not _is_named(given) and _mode(given) != stat.S_IFDIR and _suffix(given) not in _BY_SUFFIX:
-        return FileSource(given), [given]
-    source = open_source(given)
-    return source, [f"{given.rstrip('/')}/{sample.key}" for sample in source.samples]
+    if _is_named(given) or _mode(given) == stat.S_IFDIR or _suffix(given) in _BY_SUFFIX or is_idx(given):
+        source = open_source(given)
+        return source, [f"{given.rstrip('/')}/{sample.key}" for sample in source.samples]
+    return FileSource(given), [given]
 
 
 def _resolve(source: SourceLike) -> Source:
@@ -156,7 +158,9 @@ def _resolve(source: SourceLike) -> Source:
 def _by_path(given: str) -> Source:
     mode = _mode(given)
     if mode == stat.S_IFDIR:
-        return FolderSource(given)
+        return IdxSource(given) if has_idx(given) else FolderSource(given)
+    if mode == stat.S_IFREG and is_idx(os.path.basename(given)):
+        return IdxSource(given)
     if mode == stat.S_IFREG and (make := _BY_SUFFIX.get(_suffix(given))) is not None:
         return make(given)
     if is_image_name(os.path.basename(given)):

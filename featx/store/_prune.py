@@ -25,7 +25,7 @@ __all__ = ["PruneItem", "plan_prune", "prune"]
 
 _PART = re.compile(names.PART_PATTERN)
 _GRAPH = re.compile(r"[0-9a-f]{64}\.onnx")
-_ON_DISK = ("file", "folder", "manifest", "npz", "tar", "zip")
+_ON_DISK = ("file", "folder", "idx", "manifest", "npz", "tar", "zip")
 """Kinds of sources whose identity ends in a path."""
 
 _BEYOND_REPAIR = ("delete it and extract again", "it is no HDF5 file")

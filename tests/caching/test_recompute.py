@@ -1,5 +1,6 @@
 import re
 import shutil
+import struct
 import zipfile
 
 import numpy as np
@@ -226,8 +227,10 @@ def test_the_sources_that_lie_in_files(photos, tmp_path, monkeypatch):
     (tmp_path / "list.csv").write_text("\n".join(["path", *names]) + "\n")
     images = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
     np.savez(tmp_path / "arrays.npz", images=images)
+    pixels = images[..., 0].tobytes()
+    (tmp_path / "images-idx3-ubyte").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, 5, 40, 40) + pixels)
     monkeypatch.chdir(tmp_path)
-    for name in ("photos", "photos.zip", "bundle.tar", "list.csv", "arrays.npz"):
+    for name in ("photos", "photos.zip", "bundle.tar", "list.csv", "arrays.npz", "images-idx3-ubyte"):
         report = recompute(extract(name, BACKBONE, cache=tmp_path / "cache"), 3)
         assert (report.ok, report.checked, report.skipped) == (True, 3, ()), name
 

@@ -235,6 +235,7 @@ def test_orphans(cache):
         "zip:/none/a.zip",
         "tar:/none.tar",
         "npz:/none.npz",
+        "idx:/none/images-idx3-ubyte",
         "file:/none.png",
     ]
     gone += [f"manifest:{cache.parent}/none.csv", f"folder:{__file__}/none"]
