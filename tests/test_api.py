@@ -161,12 +161,12 @@ def test_the_examples_are_understood(name):
 
 
 def test_the_options_are_the_librarys():
-    """What ``featx extract`` takes, featx.extract takes too, under the same name and with the same default."""
-    library = inspect.signature(featx.extract).parameters
+    """What ``featx extract`` takes, featx.extract or open_source takes, too: the same name, the same default."""
+    library = {**inspect.signature(featx.open_source).parameters, **inspect.signature(featx.extract).parameters}
     command = {p.name: p for p in group.commands["extract"].params if isinstance(p, click.Option)}
     for name, option in command.items():
         if name not in ("layers", "as_json", "backbone", "batch_size", "preview_file"):
-            default = None if option.default in (None, False) else option.default
+            default = None if option.default in (None, False, ()) else option.default
             assert (library[name].default or None) == (default if isinstance(default, str) else None), name
 
 

@@ -46,7 +46,7 @@ _BY_PATH: dict[str, Callable[[str], Source]] = {
     "npz": NpzSource,
     "idx": IdxSource,
 }
-_LIMITS = re.compile(r"(#first=[0-9]+)+\Z")
+_LIMITS = re.compile(r"(#(first|per-class)=[0-9,]+)+\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import cache_option, json_option, network_options
+from featx.cli._options import cache_option, json_option, network_options, source_options
 from featx.cli._output import plain, print_json, print_table, size
 
 if TYPE_CHECKING:
     from featx.caching import Explanation
+    from featx.sources import Source
 
 __all__ = ["explain", "plan"]
 
@@ -41,12 +42,13 @@ def _show(explanation: "Explanation") -> None:
 
 @click.command(short_help="Say whether extract would find all in the cache, or why not.")
 @click.argument("source")
+@source_options
 @network_options
 @click.option("--name", metavar="NAME", help="What the store is called.")
 @click.option("--out", metavar="FILE", help="The store's file, if it is not in the cache.")
 @cache_option
 @json_option
-def explain(source: str, backbone: str | None, as_json: bool, **options: Any) -> None:
+def explain(source: "Source", backbone: str | None, as_json: bool, **options: Any) -> None:
     """Say whether an extraction would be a hit and, if not, which fields or samples differ.
 
     Nothing is computed and no image is opened: a sample counts as changed if its size, time of change or inode
@@ -83,11 +85,12 @@ def _duration(seconds: float) -> str:
 
 @click.command(short_help="Say what extract would cost, after a short try.")
 @click.argument("source")
+@source_options
 @network_options
 @click.option("--probe", type=click.IntRange(min=1), default=64, show_default=True, help="Images to try it with.")
 @cache_option
 @json_option
-def plan(source: str, backbone: str | None, as_json: bool, **options: Any) -> None:
+def plan(source: "Source", backbone: str | None, as_json: bool, **options: Any) -> None:
     """Say how many rows, bytes and minutes an extraction would take, after a try with a few images.
 
     \b

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import BatchSize, OutputFile, cache_option, json_option, network_options
+from featx.cli._options import BatchSize, OutputFile, cache_option, json_option, network_options, source_options
 from featx.cli._output import plain, print_json, progress_bar, tell
 from featx.labels import label_words
 from featx.reports import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from featx.caching import Extraction
+    from featx.sources import Source
 
 __all__ = ["extract", "show_extraction"]
 
@@ -71,6 +72,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 
 @click.command(short_help="Run a network over images and keep their features.")
 @click.argument("source")
+@source_options
 @network_options
 @click.option("--engine", type=click.Choice(_ENGINES), default="auto", help="What runs the network.")
 @click.option("--batch-size", type=BatchSize(), default="auto", help="Images at a time.")
@@ -89,7 +91,12 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @cache_option
 @json_option
 def extract(
-    source: str, backbone: str | None, layers: tuple[str, ...], preview_file: str | None, as_json: bool, **options: Any
+    source: "Source",
+    backbone: str | None,
+    layers: tuple[str, ...],
+    preview_file: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run a frozen network over every image of SOURCE and keep its features.
 
@@ -102,6 +109,7 @@ def extract(
       featx extract photos.zip --backbone resnet50 --weights resnet50.pth
       featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
       featx extract photos/ --image-size 160 --resize pad --preview seen.png
+      featx extract photos/ --label-pattern '(cat|dog)' --val-fraction 0.2 --split-seed 123
     """
     from featx.caching import extract_layers
     from featx.spec import DEFAULT_BACKBONE
@@ -109,7 +117,7 @@ def extract(
     backbone = backbone or DEFAULT_BACKBONE
     if preview_file is not None:
         _draw(source, backbone, layers, preview_file, options)
-    with progress_bar(source) as progress:
+    with progress_bar(source.name) as progress:
         extractions = extract_layers(source, backbone, layers=layers, progress=progress, **options)
     if as_json:
         print_json([_as_dict(extraction) for extraction in extractions])
@@ -118,7 +126,7 @@ def extract(
             show_extraction(extraction)
 
 
-def _draw(source: str, backbone: str, layers: tuple[str, ...], path: str, options: dict[str, Any]) -> None:
+def _draw(source: "Source", backbone: str, layers: tuple[str, ...], path: str, options: dict[str, Any]) -> None:
     """Write a gallery of what the network is about to see."""
     from featx.caching import NetworkSettings, preview
     from featx.reports import gallery, save_figure

@@ -1,15 +1,27 @@
 """Options that several commands have."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import click
 
 from featx.errors import ParameterError
 from featx.spec import Decode, Pool, Resize, StoredDtype
 
-__all__ = ["BatchSize", "OutputFile", "Triple", "cache_option", "json_option", "network_options"]
+__all__ = ["BatchSize", "OutputFile", "Triple", "cache_option", "json_option", "network_options", "source_options"]
+
+_ARRANGEMENT = (
+    "label_pattern",
+    "split_pattern",
+    "val_fraction",
+    "test_fraction",
+    "split_seed",
+    "split_hash",
+    "max_per_class",
+)
+"""What :func:`source_options` adds, and :func:`featx.open_source` takes."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +67,53 @@ def network_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def source_options(command: F) -> F:
+    """How the samples of SOURCE are labelled, divided and cut down; the command is given the source opened."""
+    fraction = click.FloatRange(0, 1, min_open=True, max_open=True)
+    options = (
+        click.option("--label-pattern", metavar="REGEX", help="Take labels from keys: its group label, or its first."),
+        click.option(
+            "--split-pattern",
+            type=SplitPattern(),
+            multiple=True,
+            help="Take splits from keys, such as val='*.9??.jpg'; may be repeated.",
+        ),
+        click.option("--val-fraction", type=fraction, metavar="F", help="Share of what has no split that becomes val."),
+        click.option("--test-fraction", type=fraction, metavar="F", help="Share that becomes test."),
+        click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Of all that is drawn; else 0."),
+        click.option("--split-hash", is_flag=True, help="Draw by key alone: more images move none to another split."),
+        click.option(
+            "--max-per-class", type=click.IntRange(min=1), metavar="N", help="Keep N of each class in each split."
+        ),
+    )
+
+    @wraps(command)
+    def with_source(source: str, **given: Any) -> Any:
+        from featx.sources import open_source
+
+        arrangement = {name: given.pop(name) for name in _ARRANGEMENT}
+        return command(source=open_source(source, **arrangement), **given)
+
+    arranged = cast(F, with_source)
+    for option in reversed(options):
+        arranged = option(arranged)
+    return arranged
+
+
+class SplitPattern(click.ParamType):  # type: ignore[type-arg]
+    """A split and the pattern of its keys, with an equals sign between them."""
+
+    name = "NAME=GLOB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        split, _, glob = str(value).partition("=")
+        if not split or not glob:
+            self.fail(f"{value!r} must be a split and a pattern, such as val='*.9??.jpg'", param, ctx)
+        return split, glob
 
 
 class Triple(click.ParamType):  # type: ignore[type-arg]

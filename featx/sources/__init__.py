@@ -1,6 +1,7 @@
 """Where images come from: folders, manifests, archives, arrays, and data sets by name."""
 
 from featx.sources._archives import TarSource, ZipSource
+from featx.sources._arranged import ArrangedSource
 from featx.sources._arrays import ArraySource, NpzSource
 from featx.sources._base import ImageArray, LimitedSource, Sample, Source, content_digest
 from featx.sources._decode import FORMATS, Enough, decode_image, decode_pixels, is_plain_jpeg
@@ -15,6 +16,7 @@ from featx.sources._torchvision import TorchvisionSource
 __all__ = [
     "FORMATS",
     "IMAGE_SUFFIXES",
+    "ArrangedSource",
     "ArraySource",
     "Enough",
     "FileSource",

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 
 from featx.errors import ParameterError, SourceError, did_you_mean
 from featx.sources._archives import COMPRESSED_SUFFIXES, TarSource, ZipSource
+from featx.sources._arranged import ArrangedSource
 from featx.sources._arrays import ArraySource, NpzSource
 from featx.sources._base import ImageArray, Sample, Source, content_digest
 from featx.sources._decode import as_seen
@@ -35,7 +36,18 @@ _FILES: dict[str, Callable[[StrPath], Source]] = {
 _BY_SUFFIX = {**_FILES, **dict.fromkeys(COMPRESSED_SUFFIXES, TarSource)}
 
 
-def open_source(source: SourceLike, *, limit: int | None = None) -> Source:
+def open_source(
+    source: SourceLike,
+    *,
+    limit: int | None = None,
+    label_pattern: str | None = None,
+    split_pattern: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    split_seed: int | None = None,
+    split_hash: bool = False,
+    max_per_class: int | None = None,
+) -> Source:
     """Open and list a source of samples.
 
     Parameters
@@ -46,14 +58,55 @@ def open_source(source: SourceLike, *, limit: int | None = None) -> Source:
         ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or arrays.
     limit : int, optional
         Only the first so many samples, in order.
+    label_pattern : str, optional
+        Regular expression by which labels are read from keys, such as ``(cat|dog)``.
+    split_pattern : mapping of str to str, or sequence of (str, str), optional
+        Shell patterns by which splits are read from keys, such as ``{"val": "*.9??.jpg"}``.
+    val_fraction, test_fraction : float, optional
+        Shares of the samples without a split that are drawn for ``val`` and ``test``, class by class; the others
+        become ``train``.
+    split_seed : int, optional
+        For what is drawn; by default 0.
+    split_hash : bool
+        Whether the key alone decides on which side a sample is, so that it stays there when others are added.
+    max_per_class : int, optional
+        How many samples of a class are kept at most in each split.
+
+    Returns
+    -------
+    Source
+        What all but `source` and `limit` mean in detail is told of :class:`featx.sources.ArrangedSource`.
 
     Raises
     ------
     SourceError
         There is no such source, it holds no images, or it cannot be understood.
+    ParameterError
+        What is asked for does not go together, or does not go with the samples.
     """
     opened = _resolve(source)
     opened.samples  # noqa: B018  # listed here, so that a wrong source is told at once
+    changes = (
+        label_pattern,
+        split_pattern or None,
+        val_fraction,
+        test_fraction,
+        split_seed,
+        split_hash or None,
+        max_per_class,
+    )
+    if any(change is not None for change in changes):
+        opened = ArrangedSource(
+            opened,
+            label_pattern=label_pattern,
+            split_pattern=split_pattern,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            split_hash=split_hash,
+            max_per_class=max_per_class,
+        )
+        opened.samples  # noqa: B018  # arranged here, for the same reason
     return opened if limit is None else opened.limit(limit)
 
 

@@ -347,7 +347,7 @@ def _orphan(found: _Found) -> str | None:
     kind, _, path = str(identity).partition(":")
     if kind not in _ON_DISK or not os.path.isabs(path):
         return None
-    spellings = {path, re.sub(r"#first=[0-9]+$", "", path)}  # a path may end like that by itself
+    spellings = {path, re.sub(r"(#(first|per-class)=[0-9,]+)+\Z", "", path)}  # a path may end like that by itself
     return f"its source {kind} {path} is gone" if all(map(_is_gone, spellings)) else None
 
 

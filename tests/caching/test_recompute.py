@@ -235,6 +235,13 @@ def test_the_sources_that_lie_in_files(photos, tmp_path, monkeypatch):
         assert (report.ok, report.checked, report.skipped) == (True, 3, ()), name
 
 
+def test_part_of_each_class(photos, tmp_path):
+    source = open_source(photos, label_pattern="^(.)", max_per_class=2, split_seed=3)
+    store = extract(source, BACKBONE, limit=5, cache=tmp_path)
+    assert store.source["identity"].endswith("#per-class=2,3#first=5")
+    assert (recompute(store, 100).checked, len(store)) == (5, 5)
+
+
 def test_a_limited_source(photos, tmp_path):
     store = extract(photos, BACKBONE, limit=4, cache=tmp_path)
     assert store.source["identity"].endswith("#first=4")

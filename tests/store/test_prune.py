@@ -217,6 +217,7 @@ def test_orphans(cache):
     there = [
         f"folder:{here}",
         f"folder:{here}#first=3",
+        f"folder:{here}#per-class=5",
         f"folder:{cache.parent}/odd#first=3",
         f"folder:{cache.parent}/\udcff",
         "torchvision:CIFAR10:/none",
@@ -232,6 +233,7 @@ def test_orphans(cache):
     gone = [
         "folder:/none",
         "folder:/none#first=3",
+        "folder:/none#per-class=5,2#first=3",
         "zip:/none/a.zip",
         "tar:/none.tar",
         "npz:/none.npz",
