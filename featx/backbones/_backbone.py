@@ -113,12 +113,13 @@ class Backbone:
 
 def _pretrained(architecture: Architecture) -> nn.Module:
     """Build with the pretrained weights; where they cannot be had, say which file, where, and the ways on."""
-    ways_on = (
-        "give a state dict with weights=FILE (--weights FILE),"
-        f" or use the default backbone {DEFAULT_BACKBONE}, which needs no download"
-    )
+    file = "give a state dict with weights=FILE (--weights FILE)"
+    default = f"use the default backbone {DEFAULT_BACKBONE}, which needs no download"
     if architecture.tag is None:
-        raise WeightsUnavailableError(f"{architecture.name} has no pretrained weights: {ways_on}")
+        raise WeightsUnavailableError(
+            f"{architecture.name} has no pretrained weights: {file}, ask for untrained ones by name with"
+            f" weights=random:SEED, or {default}"
+        )
     try:
         with quiet("timm", "huggingface_hub"):
             return architecture.build(True, None)
@@ -127,7 +128,7 @@ def _pretrained(architecture: Architecture) -> nn.Module:
     except Exception as error:  # every hub and its HTTP client raise other types here
         raise WeightsUnavailableError(
             f"the weights {architecture.tag} of {architecture.name} cannot be had ({architecture.location}:"
-            f" {first_line(error)}): {ways_on}"
+            f" {first_line(error)}): {file}, or {default}"
         ) from error
 
 

