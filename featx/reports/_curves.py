@@ -60,7 +60,7 @@ def learning_curves(history: Sequence[Entry]) -> "Figure":
         )
     epochs = [_epoch(row, entry) for row, entry in enumerate(history)]
     best, start = _best(history), _fine_tuning(history)
-    figure = Figure(figsize=(1 + 5 * len(panels), 4), dpi=DPI, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(1 + 5 * len(panels), 4), dpi=DPI, layout="constrained")
     handles: dict[str, Any] = {}
     for name, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
         for artist in _draw(axes, name, history, best):

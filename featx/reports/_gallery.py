@@ -82,6 +82,7 @@ def gallery(
     width = columns * (_SIDE + _GAP) + _GAP
     height = sum(heads) + sum(heights) + (len(rows) + 1) * _GAP
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure.set_layout_engine("none")
     top = height - _GAP
     for row, head, tallest in zip(rows, heads, heights, strict=True):
         for column, i in enumerate(row):

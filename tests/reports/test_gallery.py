@@ -1,5 +1,6 @@
 from itertools import combinations
 
+import matplotlib.style
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,14 @@ def test_titles_lie_over_no_picture():
     for (_, title), box in ((text, box) for text in texts_of(figure) for box in pictures):
         assert not title.overlaps(box)
     assert not any(a.overlaps(b) for a, b in combinations(pictures, 2))
+
+
+def test_a_users_own_style_moves_nothing():
+    with matplotlib.style.context(["dark_background", {"figure.autolayout": True, "text.usetex": True}]):
+        figure = gallery([picture(i) for i in range(4)], ["a", LONG, "$c", "d"], columns=2)
+        assert_legible(figure)
+        assert figure.get_facecolor() == (1, 1, 1, 1)
+        assert {axes.title.get_color() for axes in figure.axes} == {"black"}
 
 
 @settings(max_examples=15, deadline=None)
