@@ -22,6 +22,7 @@ __all__ = [
     "canonical_json",
     "digest_of",
     "require_same_spec",
+    "require_views",
 ]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -179,6 +180,21 @@ class Preprocessing:
         return cls(**fields_)
 
 
+def require_views(views: int, augment: str, augment_seed: int) -> None:
+    """Raise ParameterError unless there are views beyond the plain image just where it is said how they are drawn."""
+    if views > 1 and not augment:
+        raise ParameterError(
+            f"views {views} needs augment, which says how those beyond the plain image are drawn; got none: add it,"
+            " such as augment 'hflip'"
+        )
+    if views == 1 and (augment or augment_seed):
+        given = f"augment {augment!r}" if augment else f"augment_seed {augment_seed}"
+        raise ParameterError(
+            f"{given} is of views beyond the plain image, and views 1 has none: add views, such as views 4, or leave"
+            " it out"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionSpec:
     """Everything that decides the numbers in a feature store; its digest is the cache key.
@@ -202,7 +218,9 @@ class ExtractionSpec:
     views : int
         Number of views of each image; 1 is the plain image alone.
     augment : str
-        How the further views are drawn; empty for one view.
+        How the further views are drawn, as :class:`featx.extraction.Augmentation` writes it; empty for one view.
+    augment_seed : int
+        What they are drawn with, beside the image's bytes and the number of the view.
     version : int
         :data:`SPEC_VERSION` of the featx that made the features.
     """
@@ -216,6 +234,7 @@ class ExtractionSpec:
     dtype: StoredDtype = "float32"
     views: int = 1
     augment: str = ""
+    augment_seed: int = field(default=0, metadata=_ADDED_LATER)
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -225,11 +244,25 @@ class ExtractionSpec:
         for parameter in ("backbone", "weights", "layer", "augment"):
             if not isinstance(getattr(self, parameter), str):
                 raise ParameterError(f"{parameter} must be text; got {getattr(self, parameter)!r}")
-        for parameter in ("views", "version"):
-            if type(getattr(self, parameter)) is not int or getattr(self, parameter) < 1:
+        for parameter, least in (("views", 1), ("augment_seed", 0), ("version", 1)):
+            if type(getattr(self, parameter)) is not int or getattr(self, parameter) < least:
                 raise ParameterError(
-                    f"{parameter} must be a whole number of at least 1; got {getattr(self, parameter)!r}"
+                    f"{parameter} must be a whole number of at least {least}; got {getattr(self, parameter)!r}"
                 )
+        require_views(self.views, self.augment, self.augment_seed)
+
+    @property
+    def plain(self) -> "ExtractionSpec":
+        """The spec of the plain image alone, equal in everything else."""
+        return replace(self, views=1, augment="", augment_seed=0)
+
+    def shared_views(self, other: "ExtractionSpec") -> int:
+        """Return how many leading views have the same features under both specs: that of the plain image always has."""
+        if self.plain != other.plain:
+            return 0
+        if (self.augment, self.augment_seed) != (other.augment, other.augment_seed):
+            return 1
+        return min(self.views, other.views)
 
     @property
     def digest(self) -> str:

@@ -36,9 +36,18 @@ specs = st.builds(
     preprocessing=preprocessings,
     precision=st.sampled_from(["fp32", "bf16", "fp16"]),
     dtype=st.sampled_from(["float32", "float16"]),
-    views=st.integers(1, 100),
-    augment=st.text(),
     version=st.integers(1, 9),
+).flatmap(
+    lambda spec: st.one_of(
+        st.just(spec),
+        st.builds(
+            replace,
+            st.just(spec),
+            views=st.integers(2, 100),
+            augment=st.text(min_size=1),
+            augment_seed=st.integers(0, 10**12),
+        ),
+    )
 )
 
 
@@ -60,6 +69,13 @@ def test_fields_that_were_added_later_are_left_out_at_their_default():
     assert ExtractionSpec.from_json(fast.to_json()).preprocessing.decode == "fast"
     assert ExtractionSpec.from_json(SPEC.to_json()).preprocessing.decode == "exact"
     assert ExtractionSpec.from_json(edited(preprocessing={**SPEC.preprocessing.to_dict(), "decode": "exact"})) == SPEC
+    views = replace(SPEC, views=2, augment="hflip")
+    assert views.to_json() == SPEC.to_json().replace('"augment":""', '"augment":"hflip"').replace(
+        '"views":1', '"views":2'
+    )
+    assert replace(views, augment_seed=7).to_json() == views.to_json().replace(
+        '"augment":"hflip"', '"augment":"hflip","augment_seed":7'
+    )
 
 
 @given(preprocessings)
@@ -75,8 +91,9 @@ CHANGES = {
     "pool": "avg",
     "precision": "bf16",
     "dtype": "float16",
-    "views": 2,
-    "augment": "flip",
+    "views": 3,
+    "augment": "vflip",
+    "augment_seed": 1,
     "version": 2,
     "preprocessing.crop_size": (224, 225),
     "preprocessing.resize_size": (256, 255),
@@ -88,32 +105,63 @@ CHANGES = {
 }
 
 
+VIEWS = replace(SPEC, views=2, augment="hflip")
+
+
 def changed(field, value):
     owner, _, name = field.rpartition(".")
     if not owner:
-        return replace(SPEC, **{name: value})
-    return replace(SPEC, preprocessing=replace(SPEC.preprocessing, **{name: value}))
+        return replace(VIEWS, **{name: value})
+    return replace(VIEWS, preprocessing=replace(VIEWS.preprocessing, **{name: value}))
 
 
 def test_each_field_counts():
     fields = {*asdict(SPEC), *(f"preprocessing.{name}" for name in asdict(SPEC.preprocessing))} - {"preprocessing"}
     assert fields == set(CHANGES)
     digests = {changed(field, value).digest for field, value in CHANGES.items()}
-    assert len(digests | {SPEC.digest}) == len(CHANGES) + 1
+    assert len(digests | {VIEWS.digest, SPEC.digest}) == len(CHANGES) + 2
 
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_differences_name_the_field_and_both_values(field):
     other = changed(field, CHANGES[field])
-    mine = asdict(SPEC)["preprocessing"][field.partition(".")[2]] if "." in field else asdict(SPEC)[field]
-    assert SPEC.differences(other) == [f"{field}: {mine!r} against {CHANGES[field]!r}"]
+    mine = asdict(VIEWS)["preprocessing"][field.partition(".")[2]] if "." in field else asdict(VIEWS)[field]
+    assert VIEWS.differences(other) == [f"{field}: {mine!r} against {CHANGES[field]!r}"]
     with pytest.raises(SpecMismatchError) as caught:
-        require_same_spec(SPEC, other, what="the store")
+        require_same_spec(VIEWS, other, what="the store")
     assert str(caught.value) == (
         f"the store differs from what the head was trained on in {field}: {mine!r} against {CHANGES[field]!r}"
-        f" (trained against given): extract with the settings of {SPEC.digest[:12]},"
+        f" (trained against given): extract with the settings of {VIEWS.digest[:12]},"
         f" or fit a head on {other.digest[:12]}"
     )
+
+
+def test_the_views_that_two_specs_share():
+    more, seeded = replace(VIEWS, views=5), replace(VIEWS, augment_seed=3)
+    assert VIEWS.plain == SPEC == SPEC.plain
+    assert [VIEWS.shared_views(other) for other in (VIEWS, more, seeded, replace(VIEWS, augment="vflip"))] == [
+        2,
+        2,
+        1,
+        1,
+    ]
+    assert (more.shared_views(VIEWS), SPEC.shared_views(more), more.shared_views(SPEC)) == (2, 1, 1)
+    for other in (replace(VIEWS, dtype="float16"), replace(SPEC, layer="x"), changed("preprocessing.decode", "fast")):
+        assert VIEWS.shared_views(other) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"views": 4}, "views 4 needs augment, which says how .*; got none: add it, such as augment 'hflip'"),
+        ({"augment": "hflip"}, "augment 'hflip' is of views beyond the plain image, and views 1 has none: add views"),
+        ({"augment_seed": 1}, "augment_seed 1 is of views beyond the plain image"),
+        ({"views": 2, "augment": "hflip", "augment_seed": -1}, "augment_seed must be a whole number of at least 0"),
+    ],
+)
+def test_views_and_how_they_are_drawn_go_together(values, message):
+    with pytest.raises(ParameterError, match=message):
+        replace(SPEC, **values)
 
 
 def test_equal_specs_have_no_differences():
@@ -167,6 +215,11 @@ def edited(**values):
         edited(preprocessing={"decode": "half"}),
         edited(pool="median"),
         edited(views="3"),
+        edited(views=2),
+        edited(augment="hflip"),
+        edited(augment_seed=1),
+        edited(views=2, augment="hflip", augment_seed=-1),
+        edited(views=2, augment="hflip", augment_seed=True),
         edited(views=0),
         edited(views=1.0),
         edited(version=None),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import PIL
 import torch
 
-from featx.extraction._transform import _LONG, _centre, _resized_size
+from featx.extraction._transform import _LONG, _resized_size, _start
 from featx.spec import Preprocessing
 
 __all__ = ["Resampling", "is_resampled"]
@@ -105,7 +105,7 @@ class _Taps:
 @lru_cache(maxsize=1024)
 def _taps(length: int, resized: int, crop: int, interpolation: str) -> _Taps:
     """Return the taps for the middle `crop` of `resized` pixels that `length` pixels become."""
-    wanted = np.arange(crop) + _centre(resized, crop)
+    wanted = np.arange(crop) + _start(resized, crop, 0)
     inside = (wanted >= 0) & (wanted < resized)
     wanted = wanted.clip(0, resized - 1)
     scale = length / resized

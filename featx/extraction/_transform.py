@@ -1,7 +1,7 @@
 """From a decoded image to the uint8 pixels a network is shown."""
 
 from math import ceil, floor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,14 @@ from PIL import Image
 from featx.sources import Enough, decode_image, decode_pixels, is_plain_jpeg
 from featx.spec import Preprocessing
 
-__all__ = ["Cropped", "enough_for", "load_pixels", "preprocess"]
+__all__ = ["FILTERS", "Cropped", "Side", "enough_for", "load_pixels", "preprocess"]
 
 Pixels = npt.NDArray[np.uint8]
 
-_FILTERS = {
+Side = Literal[-1, 0, 1]
+"""The start of an axis, its middle, or its end."""
+
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -22,6 +25,7 @@ _FILTERS = {
     "box": Image.Resampling.BOX,
     "hamming": Image.Resampling.HAMMING,
 }
+"""Pillow's, by the names that preprocessing gives them."""
 
 _LONG = 16
 """Of resized sides longer than this many crops only the middle is computed: a strip of 1x20000 pixels would
@@ -52,14 +56,18 @@ def _resized_size(width: int, height: int, preprocessing: Preprocessing) -> tupl
     return max(1, round(width / ratio)), max(1, round(height / ratio))
 
 
-def _centre(length: int, crop: int) -> int:
-    """Return where a centred stretch of `crop` starts in `length` pixels; negative where it sticks out."""
-    return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
+def _start(length: int, crop: int, side: Side) -> int:
+    """Return where a stretch of `crop` starts in `length` pixels; it is centred, and negative, where it sticks out."""
+    if length < crop:
+        return -((crop - length) // 2)
+    return {-1: 0, 0: round((length - crop) / 2), 1: length - crop}[side]
 
 
-def _resize(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
-    """Resize to `size`, or to the middle of that along axes where it is far longer than the crop."""
-    resample = _FILTERS[preprocessing.interpolation]
+def _resize(
+    image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing, corner: tuple[Side, Side]
+) -> Image.Image:
+    """Resize to `size`, or to the crop's part of that along axes where it is far longer than the crop."""
+    resample = FILTERS[preprocessing.interpolation]
     crop_height, crop_width = preprocessing.crop_size
     if size[0] <= _LONG * crop_width and size[1] <= _LONG * crop_height:
         return image if size == image.size else image.resize(size, resample)
@@ -67,9 +75,8 @@ def _resize(image: Image.Image, size: tuple[int, int], preprocessing: Preprocess
     for axis, crop in ((0, crop_width), (1, crop_height)):
         if size[axis] > _LONG * crop:
             scale = image.size[axis] / size[axis]
-            start, stop = (
-                position * scale for position in (_centre(size[axis], crop), _centre(size[axis], crop) + crop)
-            )
+            first = _start(size[axis], crop, corner[axis])
+            start, stop = first * scale, (first + crop) * scale
             margin = ceil(_SUPPORT * max(scale, 1)) + 1
             low, high = max(0, floor(start) - margin), min(image.size[axis], ceil(stop) + margin)
             new_size[axis], near[axis], near[axis + 2] = crop, low, high
@@ -78,15 +85,17 @@ def _resize(image: Image.Image, size: tuple[int, int], preprocessing: Preprocess
     return part.resize((new_size[0], new_size[1]), resample, (box[0], box[1], box[2], box[3]))
 
 
-def _resized_crop(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
-    """Return the centred crop of an image resized to `size`, without computing all of what is cut off.
+def _resized_crop(
+    image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing, corner: tuple[Side, Side]
+) -> Image.Image:
+    """Return the crop of an image resized to `size`, without computing all of what is cut off.
 
     Pillow resizes in two passes with uint8 between, each line by itself: in the first, the rows that the crop does not
     depend on can be left out, and in the second its columns are enough.
     """
-    resample = _FILTERS[preprocessing.interpolation]
+    resample = FILTERS[preprocessing.interpolation]
     crop_height, crop_width = preprocessing.crop_size
-    left, top = _centre(size[0], crop_width), _centre(size[1], crop_height)
+    left, top = _start(size[0], crop_width, corner[0]), _start(size[1], crop_height, corner[1])
     width, height = image.size
     if resample == Image.Resampling.NEAREST or height - size[1] > max(0, 2 * (width - size[0])):
         # one pass; or one of the images that Pillow from 13.0 on begins with the vertical pass
@@ -99,7 +108,9 @@ def _resized_crop(image: Image.Image, size: tuple[int, int], preprocessing: Prep
     return columns.resize((crop_width, size[1]), resample).crop((0, top, crop_width, top + crop_height))
 
 
-def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+def preprocess(
+    image: Image.Image, preprocessing: Preprocessing, *, corner: tuple[Side, Side] = (0, 0)
+) -> npt.NDArray[np.uint8]:
     """Resize and crop as `preprocessing` says; scaling to 0..1, mean and std are left to the engine.
 
     Parameters
@@ -107,6 +118,8 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[
     image : PIL.Image.Image
         Mode RGB.
     preprocessing : Preprocessing
+    corner : tuple of {-1, 0, 1}
+        Where the crop is cut out, across and down: at the start, in the middle, or at the end.
 
     Returns
     -------
@@ -116,9 +129,9 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[
     crop_height, crop_width = preprocessing.crop_size
     size = _resized_size(image.width, image.height, preprocessing)
     if crop_width <= size[0] <= _LONG * crop_width and crop_height <= size[1] <= _LONG * crop_height:
-        return np.asarray(_resized_crop(image, size, preprocessing))
-    image = _resize(image, size, preprocessing)
-    left, top = _centre(image.width, crop_width), _centre(image.height, crop_height)
+        return np.asarray(_resized_crop(image, size, preprocessing, corner))
+    image = _resize(image, size, preprocessing, corner)
+    left, top = _start(image.width, crop_width, corner[0]), _start(image.height, crop_height, corner[1])
     if crop_width <= image.width and crop_height <= image.height:
         return np.asarray(image.crop((left, top, left + crop_width, top + crop_height)))
     fill = tuple(round(255 * value) for value in preprocessing.mean)
