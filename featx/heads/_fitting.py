@@ -172,7 +172,8 @@ def fit_one(
     X = as_taken(head, X)
     arguments = {**(extra or {}), **({} if weights is None else _weight_arguments(head, weights))}
     seconds, caught = watched(head, lambda: head.fit(X, y, **arguments))
-    return report_of(head, X, task, X.shape[0] if n_samples is None else n_samples, seconds, caught)
+    asked = X[:1, 0] if arguments.get("views") else X[:1]
+    return report_of(head, asked, task, X.shape[0] if n_samples is None else n_samples, seconds, caught)
 
 
 def watched(head: Any, fit: Callable[[], Any]) -> tuple[float, list[warnings.WarningMessage]]:

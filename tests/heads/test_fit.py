@@ -224,6 +224,9 @@ def test_a_net_is_told_of_views_and_validation():
     np.testing.assert_array_equal(known, truth[truth < 3])
     fit_head(head, X, y, validation=(new[3:4], truth[3:4]))
     assert head.told[1] is None
+    report = fit_head(head, np.stack([X, X], axis=1), y, views=True)
+    assert head.told == ((60, 2, 12), None, True)
+    assert (report.n_samples, report.n_features) == (60, 12)
     with pytest.raises(HeadError, match=r"validation must have .* shape \(12,\) .* got \(11,\)"):
         fit_head(head, X, y, validation=(new[:, 1:], truth))
     with pytest.raises(HeadError, match="labels must be 0 or more"):
