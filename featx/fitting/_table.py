@@ -190,9 +190,10 @@ def _common_axes(stores: Sequence[FeatureStore]) -> str:
                 f"stores that are joined must hold vectors; {store.path.name} holds {store.axes} maps of shape"
                 f" {store.features.shape[1:]}: extract it with a pooling"
             )
-        if store.features.shape[1:-1] != first.features.shape[1:-1]:
+        mine, theirs = ((one.spec.views, one.spec.augment, one.spec.augment_seed) for one in (store, first))
+        if mine != theirs:
             raise ParameterError(
-                f"stores that are joined must have as many views; {store.path.name} and {first.path.name} do not:"
-                " extract both with the same --views"
+                f"stores that are joined must have the same views; {store.path.name} and {first.path.name} do not:"
+                " extract both with the same --views, --augment and --augment-seed"
             )
     return first.axes

@@ -143,10 +143,14 @@ def test_several_labels_a_sample(tmp_path, features):
 
 def test_views_are_joined_side_by_side(tmp_path):
     X = np.random.default_rng(0).standard_normal((6, 4, 3)).astype(np.float32)
-    a = write(tmp_path / "a.h5", X, [0, 1] * 3, axes="NVC")
-    b = write(tmp_path / "b.h5", X[..., :2], [0, 1] * 3, axes="NVC", spec=OTHER)
+    views = {"views": 4, "augment": "hflip"}
+    a = write(tmp_path / "a.h5", X, [0, 1] * 3, axes="NVC", spec=views)
+    b = write(tmp_path / "b.h5", X[..., :2], [0, 1] * 3, axes="NVC", spec=OTHER | views)
     table = join_stores([a, b])
     assert (table.views, table.features.shape) == (True, (6, 4, 5))
-    fewer = write(tmp_path / "c.h5", X[:, :3], [0, 1] * 3, axes="NVC", spec=OTHER)
-    with pytest.raises(ParameterError, match="must have as many views"):
-        join_stores([a, fewer])
+    with pytest.raises(ParameterError, match="must have the same views"):
+        join_stores([a, write(tmp_path / "c.h5", X[:, :3], [0, 1] * 3, axes="NVC", spec=OTHER | views | {"views": 3})])
+    for number, other in enumerate(({"augment": "vflip"}, {"augment_seed": 1})):
+        store = write(tmp_path / f"{number}.h5", X, [0, 1] * 3, axes="NVC", spec=OTHER | views | other)
+        with pytest.raises(ParameterError, match="must have the same views"):
+            join_stores([a, store])
