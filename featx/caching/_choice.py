@@ -153,7 +153,7 @@ def _path(
         "version": _VERSION,
         "packages": {package: version_of(package) for package in ("featx", "torch", "onnxruntime")},
         "machine": [platform.node(), network.resolved.device, workers],
-        "specs": [one.spec.digest for one in wanted],
+        "specs": [one.spec.plain.digest for one in wanted],
         "engine": engine,
         "batch_size": batch_size,
     }

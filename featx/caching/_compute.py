@@ -52,17 +52,29 @@ class Job:
     workers: int
     strict: bool
 
+    def known(self, digest: str) -> int:
+        """Return of how many leading views of a content the features are known for all targets."""
+        return min(target.known.views(digest) for target in self.targets)
+
 
 def missing(job: Job) -> tuple[Ranges, set[str]]:
-    """Return the stretches of the order that no part covers, and the digests of what the parts have."""
+    """Return the stretches of the order that no part covers, and the digests of what the parts have.
+
+    A part that leans on features that were there and are no more is deleted: it is made again, as damaged ones are.
+    """
     gaps: Ranges = []
-    done, computed = 0, set()
-    job.workspace.ranges()  # damaged parts are deleted, and made again
+    done, computed = 0, set[str]()
+    views = job.targets[0].wanted.spec.views
+    job.workspace.ranges()  # damaged parts are deleted
     for part in job.workspace.parts():
+        rows = list(zip(part.digests.tolist(), part.fresh.tolist(), strict=True))
+        if any(job.known(digest) < views - fresh for digest, fresh in rows if fresh or digest not in computed):
+            job.workspace.discard(part)
+            continue
         if part.start > done:
             gaps.append((done, part.start))
         done = part.stop
-        computed.update(part.digests[part.fresh].tolist())
+        computed.update(digest for digest, fresh in rows if fresh)
     if done < len(job.order):
         gaps.append((done, len(job.order)))
     return gaps, computed
@@ -71,7 +83,7 @@ def missing(job: Job) -> tuple[Ranges, set[str]]:
 def compute(
     job: Job, ranges: Ranges, engine: Engine, *, computed: set[str], timings: Timings, report: Callable[[int], None]
 ) -> int:
-    """Compute stretches of a job's order; return the number of images sent through the network.
+    """Compute stretches of a job's order; return the number of images (each view is one) sent through the network.
 
     Whatever ends it early, what is done stays done.
 
@@ -93,10 +105,10 @@ def compute(
         job.order,
         ranges,
         engine,
-        job.targets[0].wanted.spec.preprocessing,
+        job.targets[0].wanted.spec,
         batch_size=job.batch_size,
         workers=job.workers,
-        known=_InAll(job.targets),
+        known=job.known,
         verdicts=dict.fromkeys(computed),
         timings=timings,
     )
@@ -110,16 +122,6 @@ def compute(
             count += int(batch.fresh.sum())
             report(batch.stop - batch.start)
     return count
-
-
-class _InAll:
-    """The digests whose features all of the targets know."""
-
-    def __init__(self, targets: Sequence[Target]) -> None:
-        self._known = [target.known for target in targets]
-
-    def __contains__(self, digest: object) -> bool:
-        return all(digest in known for known in self._known)
 
 
 class _PartWriter:
@@ -178,7 +180,7 @@ def _part(batches: Sequence[Batch], targets: Sequence[Target]) -> Part:
     features = []
     for i, target in enumerate(targets):
         blocks = [batch.features[i] for batch in batches if batch.features]
-        empty = np.empty((0, *target.wanted.shape), dtype=target.wanted.spec.dtype)
+        empty = np.empty((0, *target.wanted.image_shape), dtype=target.wanted.spec.dtype)
         features.append(np.concatenate([empty, *blocks]))
     return Part(
         start=batches[0].start,

@@ -42,6 +42,8 @@ class Explanation:
         same spec and another source, whose features are taken where images are the same.
     differences : tuple of str
         A line for each field in which the nearest store's spec differs, what is asked for first.
+    shared_views : int
+        How many leading views of equal images are taken from the nearest store.
     """
 
     spec: ExtractionSpec
@@ -54,6 +56,7 @@ class Explanation:
     relabelled: tuple[str, ...] = ()
     nearest: Path | None = None
     differences: tuple[str, ...] = ()
+    shared_views: int = 0
 
 
 def explain(
@@ -77,7 +80,7 @@ def explain(
         Names of nodes; empty for the default layer.
     **settings
         Those of :func:`extract` that decide the numbers: `weights`, `preprocessing`, `pool`, `image_size`, `resize`,
-        `mean`, `std`, `decode`, `dtype`, `device`, `precision`.
+        `mean`, `std`, `decode`, `dtype`, `device`, `precision`, `views`, `augment`, `augment_seed`.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def _of_the_samples(wanted: Wanted, path: Path, source: Source, store: FeatureSt
 
 
 def _of_the_nearest(wanted: Wanted, path: Path, source: Source, candidates: Sequence[Path]) -> Explanation:
-    found: list[tuple[int, Path, list[str]]] = []
+    found: list[tuple[int, int, Path, list[str]]] = []
     for candidate in candidates:
         try:
             store = open_store(candidate)
@@ -141,9 +144,12 @@ def _of_the_nearest(wanted: Wanted, path: Path, source: Source, candidates: Sequ
             continue
         differences = wanted.spec.differences(store.spec)
         if store.source.get("identity") == source.identity or not differences:
-            found.append((len(differences) or 1_000, candidate, differences))
+            shared = wanted.spec.shared_views(store.spec)
+            found.append((len(differences) or 1_000, -shared, candidate, differences))
     keys = tuple(sample.key for sample in source.samples)
     if not found:
         return Explanation(wanted.spec, path, False, new=keys)
-    _, nearest, differences = min(found)
-    return Explanation(wanted.spec, path, False, new=keys, nearest=nearest, differences=tuple(differences))
+    _, shared, nearest, differences = min(found)
+    return Explanation(
+        wanted.spec, path, False, new=keys, nearest=nearest, differences=tuple(differences), shared_views=-shared
+    )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featx.caching._compute import Progress
-from featx.caching._known import Known, stores_of
 from featx.caching._network import Network
 from featx.caching._targets import Target, existing_store, listing_digest, path_of
 from featx.caching._work import Changes, fill_stores
@@ -15,7 +14,7 @@ from featx.errors import ParameterError
 from featx.extraction import ENGINE_NAMES, default_workers
 from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
-from featx.store import FeatureStore, cache_folder, list_stores, open_store
+from featx.store import FeatureStore, cache_folder, open_store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +63,9 @@ def extract(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    views: int = 1,
+    augment: str | None = None,
+    augment_seed: int = 0,
     batch_size: int | None = None,
     workers: int | None = None,
     limit: int | None = None,
@@ -103,6 +105,14 @@ def extract(
         Where it runs.
     precision : {"auto", "fp32", "bf16", "fp16"}
         Its arithmetic; ``auto`` is bf16 on a GPU that has it, fp32 elsewhere.
+    views : int
+        How many views of each image are kept, the plain image first; beyond one, `features` have an axis of them:
+        (n, views, ...).
+    augment : str, optional
+        What the further views are drawn with: names of torchvision's transforms, such as
+        ``affine(shear=10,scale=0.8:1.2) hflip``, or a set for tests, ``flip``, ``fivecrop`` or ``tencrop``.
+    augment_seed : int
+        A view depends on this, the image's bytes and its number alone, so that more views later are only added.
     batch_size : int, optional
         Images at a time; by default few on a processor, and on a GPU as many as make it no faster.
     workers : int, optional
@@ -149,6 +159,9 @@ def extract(
         engine=engine,
         device=device,
         precision=precision,
+        views=views,
+        augment=augment,
+        augment_seed=augment_seed,
         batch_size=batch_size,
         workers=workers,
         limit=limit,
@@ -180,6 +193,9 @@ def extract_layers(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    views: int = 1,
+    augment: str | None = None,
+    augment_seed: int = 0,
     batch_size: int | None = None,
     workers: int | None = None,
     limit: int | None = None,
@@ -202,7 +218,8 @@ def extract_layers(
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
     weights, pool, preprocessing, image_size, resize, mean, std, decode, dtype, engine, \
-    device, precision, batch_size, workers, limit, strict, rehash, compress, name, cache, out, progress
+    device, precision, views, augment, augment_seed, batch_size, workers, limit, strict, rehash, compress, name, \
+    cache, out, progress
         As :func:`extract` takes them; `out` only with a single layer.
 
     Returns
@@ -229,6 +246,9 @@ def extract_layers(
         dtype=dtype,
         device=device,
         precision=precision,
+        views=views,
+        augment=augment,
+        augment_seed=augment_seed,
     )
     found: dict[ExtractionSpec, FeatureStore] = {}
     targets = []
@@ -239,9 +259,7 @@ def extract_layers(
         if old is not None and old.source.get("listing") == listing and not rehash:
             found[wanted.spec] = old
         else:
-            others = [other for other in list_stores(cache) if other != path]
-            stores = ([] if old is None else [old]) + stores_of(wanted.spec, others)
-            targets.append(Target(wanted, path, old, Known(stores)))
+            targets.append(Target.of(wanted, path, old, cache))
     made: dict[ExtractionSpec, Extraction] = {}
     if targets:
         began = time.monotonic()

@@ -8,48 +8,73 @@ import numpy.typing as npt
 
 from featx.errors import StoreError
 from featx.spec import ExtractionSpec
-from featx.store import FeatureStore, open_store
+from featx.store import CompressedFeatures, FeatureStore, open_store
 
-__all__ = ["Known", "gather", "stores_of"]
+__all__ = ["Known", "gather", "image_rows", "stores_of"]
 
 _BLOCK_BYTES = 32 * 2**20
 
 
 def stores_of(spec: ExtractionSpec, paths: Iterable[Any]) -> list[FeatureStore]:
-    """Open those of some stores that have a spec; what cannot be opened is of no use and passed over."""
+    """Open those of some stores that have views of a spec; what cannot be opened is of no use and passed over."""
     found = []
     for path in paths:
         try:
             store = open_store(path)
         except StoreError:
             continue
-        if store.spec == spec:
+        if spec.shared_views(store.spec):
             found.append(store)
     return found
 
 
 class Known:
-    """Where the features of each content digest are, in stores of one spec.
+    """Where the features of each content digest are: those of all its views, or of the first few.
 
     Parameters
     ----------
+    spec : ExtractionSpec
+        What is asked for.
     stores : sequence of FeatureStore
-        Where a digest is in several, the first counts.
+        With views of it. Where a digest is in several, the one with the most counts; of those the ones of the very
+        spec, then the first.
     """
 
-    def __init__(self, stores: Sequence[FeatureStore]) -> None:
-        self.stores = tuple(stores)
+    def __init__(self, spec: ExtractionSpec, stores: Sequence[FeatureStore]) -> None:
+        shared = {store.path: spec.shared_views(store.spec) for store in stores}
+        self.stores = tuple(sorted(stores, key=lambda store: (-shared[store.path], store.spec != spec)))
+        self._shared = [shared[store.path] for store in self.stores]
         self._places: dict[str, tuple[int, int]] = {}
         for number, store in enumerate(self.stores):
             for row, digest in enumerate(store.digests):
                 self._places.setdefault(digest, (number, row))
 
-    def __contains__(self, digest: object) -> bool:
-        return digest in self._places
+    def views(self, digest: str) -> int:
+        """Return of how many leading views of a content the features are known."""
+        place = self._places.get(digest)
+        return 0 if place is None else self._shared[place[0]]
 
     def place(self, digest: str) -> tuple[int, int]:
-        """Return the number of the store and the row in it."""
-        return self._places[digest]
+        """Return the number of the store, and of the row of the first view in its :func:`image_rows`."""
+        number, row = self._places[digest]
+        return number, row * self.stores[number].spec.views
+
+
+def image_rows(store: FeatureStore) -> Any:
+    """Return the features of a store with a row for each view of each sample."""
+    return store.features if store.spec.views == 1 else _ImageRows(store.features, store.spec.views)
+
+
+class _ImageRows:
+    """Features (n, views, ...) that are indexed as if they were (n * views, ...)."""
+
+    def __init__(self, features: npt.NDArray[Any] | CompressedFeatures, views: int) -> None:
+        self._features = features
+        self._views = views
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = self._features[rows // self._views, rows % self._views]
+        return found
 
 
 def gather(
@@ -61,22 +86,23 @@ def gather(
     ----------
     arrays : sequence of array-like, each of shape (any, *shape)
         Memory-mapped, or read as they are indexed.
-    places : ndarray of shape (n, 2) and dtype int64
-        For each row the number of the array and the row in it.
+    places : ndarray of shape (n, 2) or (n, views, 2) and dtype int64
+        For each row the number of the array and the row in it; or for each view of a row.
     shape : tuple of int
-        Of a row.
+        Of what one place holds.
     dtype : str
 
     Yields
     ------
-    ndarray of shape (any, *shape)
+    ndarray of shape (any, *shape) or (any, views, *shape)
     """
-    row_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    place_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    step = max(1, _BLOCK_BYTES // (place_bytes * max(1, int(np.prod(places.shape[1:-1])))))
     for start in range(0, len(places), step):
-        numbers, rows = places[start : start + step].T
+        part = places[start : start + step]
+        numbers, rows = part.reshape(-1, 2).T
         block = np.empty((len(rows), *shape), dtype=dtype)
         for number in np.unique(numbers):
             chosen = numbers == number
             block[chosen] = arrays[number][rows[chosen]]
-        yield block
+        yield block.reshape(*part.shape[:-1], *shape)

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from featx.caching._recall import Resolved, recall, remember, request_of
-from featx.caching._targets import Wanted
+from featx.caching._targets import Wanted, wanted_of
 from featx.errors import EngineError
-from featx.extraction import Engine, Features, Image, OnnxEngine, Submit, graph_key
+from featx.extraction import Engine, Features, Image, OnnxEngine, Submit, augmentation_for, graph_key
 from featx.spec import ExtractionSpec, Preprocessing
 from featx.store import GRAPHS
 
@@ -39,6 +39,9 @@ class NetworkSettings(TypedDict, total=False):
     dtype: str
     device: str
     precision: str
+    views: int
+    augment: str | None
+    augment_seed: int
 
 
 class Network:
@@ -61,7 +64,11 @@ class Network:
         dtype: str = "float32",
         device: str = "auto",
         precision: str = "auto",
+        views: int = 1,
+        augment: str | None = None,
+        augment_seed: int = 0,
     ) -> None:
+        augmentation = augmentation_for(views, augment, augment_seed)
         changes: dict[str, Any] = {
             "image_size": image_size,
             "resize": resize,
@@ -77,6 +84,11 @@ class Network:
         self._device = device
         self._precision = precision
         self._dtype = dtype
+        self._views: dict[str, Any] = {
+            "views": views,
+            "augment": "" if augmentation is None else str(augmentation),
+            "augment_seed": augment_seed,
+        }
         self._changes = changes
         self._cache = cache
         self._loaded: tuple[Backbone, dict[ExtractionSpec, Output]] | None = None
@@ -90,6 +102,7 @@ class Network:
             device=device,
             precision=precision,
             dtype=dtype,
+            **self._views,
             **changes,
         )
         self._remembered = request is not None
@@ -113,10 +126,11 @@ class Network:
             pool=self._pool,
             precision=resolve_precision(self._precision, device),
             dtype=self._dtype,
+            **self._views,
         )
         self._loaded = network, {output.spec: output for output in outputs}
         return Resolved(
-            tuple(Wanted(output.spec, output.shape, output.axes) for output in outputs),
+            tuple(wanted_of(output) for output in outputs),
             device,
             {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
         )

@@ -3,19 +3,17 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from featx.caching._choice import Choice, Trial, remembered_choice
-from featx.caching._known import Known
 from featx.caching._network import Network, NetworkSettings
-from featx.caching._targets import Target, existing_store, known_digests, path_of
+from featx.caching._targets import Target, existing_store, known_digests, path_of, views_left
 from featx.errors import ParameterError, SampleError
-from featx.extraction import default_batch_size, default_workers, load_pixels
-from featx.sources import content_digest, open_source
+from featx.extraction import Loaded, Timings, augmentation_for, default_batch_size, default_workers, load_sample
+from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE
 from featx.store import cache_folder, free_space
 
@@ -44,7 +42,8 @@ class ExtractionPlan:
     tried : int
         Images of the short try.
     stages : dict of str to float
-        Seconds of work for one image: ``read``, ``decode``, ``forward``, ``write``.
+        Seconds of work for one image, with all of its views that are missing: ``read``, ``decode``, ``forward``,
+        ``write``.
     seconds : float
         Estimated wall time; reading and decoding share the processors with a network that runs on them, and go on
         beside one that runs on a GPU.
@@ -67,14 +66,6 @@ class ExtractionPlan:
     engine: str
     workers: int
     batch_size: int
-
-
-@contextmanager
-def _clock(stages: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the seconds of a ``with`` block to a stage."""
-    began = time.perf_counter()
-    yield
-    stages[stage] = stages.get(stage, 0.0) + time.perf_counter() - began
 
 
 def plan(
@@ -102,7 +93,7 @@ def plan(
         How many images to try it with.
     **settings
         Those of :func:`extract` that decide the numbers: `weights`, `preprocessing`, `pool`, `image_size`, `resize`,
-        `mean`, `std`, `decode`, `dtype`, `device`, `precision`.
+        `mean`, `std`, `decode`, `dtype`, `device`, `precision`, `views`, `augment`, `augment_seed`.
 
     Returns
     -------
@@ -123,27 +114,37 @@ def plan(
     for one in wanted:
         path = path_of(one.spec, opened, name=None, cache=cache, out=None)
         old = existing_store(path, one.spec, opened.identity, named=None)
-        targets.append(Target(one, path, old, Known([] if old is None else [old])))
-    digests = known_digests(opened, targets)
-    unknown = [i for i, digest in enumerate(digests) if any(digest not in target.known for target in targets)]
+        targets.append(Target.of(one, path, old, cache))
+    spec = wanted[0].spec
+    views = spec.views
+    left = views_left(known_digests(opened, targets), targets)
+    unknown = [i for i, count in enumerate(left) if count]
+    images = sum(left) / max(1, len(unknown))
     row_bytes = sum(one.row_bytes for one in wanted)
 
-    stages = {"read": 0.0, "decode": 0.0, "forward": 0.0, "write": 0.0}
+    timings = Timings()
     tried, reason = 0, ""
     chosen = sorted({unknown[i * len(unknown) // probe] for i in range(probe)}) if unknown else []
-    for index in chosen:
-        try:
-            with _clock(stages, "read"):
-                data = opened.read(index)
-            with _clock(stages, "decode"):
-                content_digest(data)
-                load_pixels(data, wanted[0].spec.preprocessing)
+    augmentation = augmentation_for(views, spec.augment, spec.augment_seed)
+
+    def load(index: int) -> Loaded:
+        known = views - left[index]
+        return load_sample(opened, spec, augmentation, lambda digest: known, timings, index, resize=True)
+
+    for loaded in map(load, chosen):
+        if isinstance(loaded, SampleError):
+            reason = str(loaded)
+        else:
             tried += 1
-        except SampleError as error:
-            reason = str(error)
     if chosen and not tried:
         raise SampleError(f"none of {len(chosen)} images could be used to try it ({reason}): look at the source")
-    stages = {stage: seconds / max(1, tried) for stage, seconds in stages.items()}
+    spent = timings.seconds
+    stages = {
+        "read": spent["read"] / max(1, tried),
+        "decode": (spent["decode"] + spent["transform"]) / max(1, tried),
+        "forward": 0.0,
+        "write": 0.0,
+    }
     device = network.resolved.device
     workers = default_workers()
     choice = remembered_choice(network, wanted, engine=None, batch_size=None, workers=workers)
@@ -151,7 +152,7 @@ def plan(
         choice = Choice("torch", default_batch_size("torch", device))
     if tried:
         with Trial(network, wanted, workers) as trial:
-            stages["forward"] = 1 / trial.rate(choice)
+            stages["forward"] = images / trial.rate(choice)
         stages["write"] = 2 * _try_disk(folder, row_bytes * tried) / tried  # as a part, and in the finished store
     loading = stages["read"] + stages["decode"]
     if device == "cpu":
@@ -177,9 +178,9 @@ def plan(
 def _try_disk(folder: Path, count: int) -> float:
     """Return the seconds it takes to write so many bytes where the store will be, for good."""
     place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    stages: dict[str, float] = {}
-    with tempfile.TemporaryFile(dir=place) as file, _clock(stages, "write"):
+    with tempfile.TemporaryFile(dir=place) as file:
+        began = time.perf_counter()
         file.write(bytes(count))
         file.flush()
         os.fsync(file.fileno())
-    return stages["write"]
+        return time.perf_counter() - began

@@ -269,7 +269,7 @@ class _Comparison:
             order,
             [(0, len(order))],
             self._engine,
-            self._store.spec.preprocessing,
+            self._store.spec,
             batch_size=default_batch_size(self._engine.name, self._engine.device),
             workers=workers,
         )
@@ -344,10 +344,13 @@ def _with_features(batch: Batch, held: dict[str, Array]) -> Iterator[tuple[int, 
 
     Of a content that no row was waiting for when it was computed, there are none.
     """
-    fresh = iter(batch.features[0] if batch.features else ())
-    for position, digest, is_fresh in zip(batch.rows.tolist(), batch.digests, batch.fresh.tolist(), strict=True):
-        if is_fresh:
-            held[digest] = np.array(next(fresh))  # a row of its own, so that it holds no whole batch
+    starts = (batch.fresh.cumsum() - batch.fresh).tolist()
+    samples = zip(batch.rows.tolist(), batch.digests, starts, batch.fresh.tolist(), strict=True)
+    for position, digest, start, views in samples:
+        if views:
+            held[digest] = np.array(
+                batch.features[0][start : start + views]
+            )  # its own, so that it holds no whole batch
         yield position, digest, held.get(digest)
 
 

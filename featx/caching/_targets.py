@@ -6,17 +6,30 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.caching._known import Known
+from featx.caching._known import Known, stores_of
 from featx.errors import StoreError
 from featx.sources import Source
 from featx.spec import ExtractionSpec, canonical_json
-from featx.store import FeatureStore, SampleTable, cache_folder, open_store, store_path
+from featx.store import FeatureStore, SampleTable, cache_folder, list_stores, open_store, store_path
 
-__all__ = ["Target", "Wanted", "existing_store", "known_digests", "listing_digest", "path_of", "sample_table"]
+if TYPE_CHECKING:
+    from featx.extraction import Output
+
+__all__ = [
+    "Target",
+    "Wanted",
+    "existing_store",
+    "known_digests",
+    "listing_digest",
+    "path_of",
+    "sample_table",
+    "views_left",
+    "wanted_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +41,9 @@ class Wanted:
     spec : ExtractionSpec
         What decides their numbers.
     shape : tuple of int
-        Of a row.
+        Of a row; where there are several views of each image, they come first.
     axes : str
-        Meaning of the axes of a batch of rows, such as ``"NC"``.
+        Meaning of the axes of a batch of rows, such as ``"NC"`` or, with views, ``"NVC"``.
     """
 
     spec: ExtractionSpec
@@ -38,9 +51,21 @@ class Wanted:
     axes: str
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of the features of one view."""
+        return self.shape if self.spec.views == 1 else self.shape[1:]
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
         return math.prod(self.shape) * np.dtype(self.spec.dtype).itemsize
+
+
+def wanted_of(output: "Output") -> Wanted:
+    """Return what is stored of an output: one row for each image, of all its views."""
+    if output.spec.views == 1:
+        return Wanted(output.spec, output.shape, output.axes)
+    return Wanted(output.spec, (output.spec.views, *output.shape), f"NV{output.axes[1:]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +79,19 @@ class Target:
     old : FeatureStore or None
         The store of this source and spec as it was.
     known : Known
-        Features of that spec, in `old` and elsewhere in the cache.
+        Features of that spec, or of some of its views, in `old` and elsewhere in the cache.
     """
 
     wanted: Wanted
     path: Path
     old: FeatureStore | None
     known: Known
+
+    @classmethod
+    def of(cls, wanted: Wanted, path: Path, old: FeatureStore | None, cache: str | os.PathLike[str] | None) -> "Target":
+        """Look in a cache folder for what is known."""
+        others = stores_of(wanted.spec, (other for other in list_stores(cache) if other != path))
+        return cls(wanted, path, old, Known(wanted.spec, [*([] if old is None else [old]), *others]))
 
 
 def listing_digest(source: Source) -> str:
@@ -95,13 +126,23 @@ def known_digests(source: Source, targets: Sequence[Target]) -> list[str | None]
     A sample is the same if key, size, time of change and inode are: then its bytes need not be read.
     """
     digests: list[str | None] = [None] * len(source)
-    for old in {target.path: target.old for target in targets if target.old is not None}.values():
+    stores = {store.path: store for target in targets for store in target.known.stores}
+    for old in stores.values():
+        if old.source.get("identity") != source.identity:
+            continue
         columns = (old.keys, old.sizes.tolist(), old.mtimes_ns.tolist(), old.inodes.tolist())
         seen = dict(zip(zip(*columns, strict=True), old.digests, strict=True))
         for i, sample in enumerate(source.samples):
             if digests[i] is None and sample.size >= 0:  # else the listing says nothing of its content
                 digests[i] = seen.get((sample.key, sample.size, sample.mtime_ns, sample.inode))
     return digests
+
+
+def views_left(digests: Sequence[str | None], targets: Sequence[Target]) -> list[int]:
+    """Return how many views of each sample are not known for all targets: every one where its digest is not known."""
+    views = targets[0].wanted.spec.views
+    knowns = [target.known for target in targets]
+    return [views - (0 if digest is None else min(known.views(digest) for known in knowns)) for digest in digests]
 
 
 def existing_store(path: Path, spec: ExtractionSpec, identity: str, *, named: str | None) -> FeatureStore | None:

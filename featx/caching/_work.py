@@ -7,19 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.caching._choice import Choice, choose
 from featx.caching._compute import Job, Progress, compute, missing
 from featx.caching._devices import compute_on, devices_of
-from featx.caching._known import gather
+from featx.caching._known import gather, image_rows
 from featx.caching._lock import locked
 from featx.caching._memory import version_of
 from featx.caching._network import Network
-from featx.caching._targets import Target, known_digests, sample_table
+from featx.caching._targets import Target, known_digests, sample_table, views_left
 from featx.extraction import Timings
 from featx.sources import Source
 from featx.spec import digest_of
-from featx.store import FeatureStore, Part, Workspace, require_space, workspace_folder, write_store
+from featx.store import FeatureStore, Workspace, require_space, workspace_folder, write_store
 
 __all__ = ["Changes", "fill_stores"]
 
@@ -37,7 +38,7 @@ class Changes:
     copied : int
         Of the new and changed ones, those whose features were there under another name or in another store.
     computed : int
-        Images that went through the network now.
+        Images that went through the network now; each view of a sample is one.
     resumed : int
         Images that an interrupted run had sent through it.
     failed : int
@@ -78,9 +79,8 @@ def fill_stores(
     timings = Timings()
     wanted = [target.wanted for target in targets]
     digests: list[str | None] = [None] * len(source) if rehash else known_digests(source, targets)
-    order = [
-        i for i, digest in enumerate(digests) if digest is None or any(digest not in target.known for target in targets)
-    ]
+    left = views_left(digests, targets)
+    order = [i for i, count in enumerate(left) if count]
     folder = workspace_folder(targets[0].path)
     with locked(folder.with_name(f"{folder.name}.lock")):
         manifest = {
@@ -92,7 +92,7 @@ def fill_stores(
         }
         with timings.on("prepare"):
             choice = _as_begun(Workspace.manifest_in(folder), manifest, engine=engine, batch_size=batch_size) or choose(
-                network, wanted, engine=engine, batch_size=batch_size, count=len(order), workers=workers
+                network, wanted, engine=engine, batch_size=batch_size, count=sum(left), workers=workers
             )
         workspace = Workspace.open(folder, {**manifest, **asdict(choice)})
         job = Job(source, order, targets, workspace, choice.batch_size, workers, strict)
@@ -170,32 +170,33 @@ def put_together(
     table = sample_table(source)
     contents = list(digests)
     parts = list(workspace.parts())
-    fresh: dict[str, tuple[int, int]] = {}
+    fresh: dict[str, tuple[int, int, int]] = {}
+    """Of each content, its part, the row of the first of its images there, and how many there are."""
     failures = []
     for row in order:
         contents[row] = None
     for number, part in enumerate(parts):
         for position, digest in zip(part.rows.tolist(), part.digests.tolist(), strict=True):
             contents[order[position]] = digest
-        for row, digest in enumerate(part.digests[part.fresh].tolist()):
-            fresh[digest] = number, row
+        firsts = (part.fresh.cumsum() - part.fresh).tolist()
+        for digest, first, count in zip(part.digests.tolist(), firsts, part.fresh.tolist(), strict=True):
+            if count:
+                fresh[digest] = number, first, count
         failures += [(table.keys[order[position]], reason) for position, reason in part.failures]
     here = [row for row, digest in enumerate(contents) if digest is not None]
     good = [digest for digest in contents if digest is not None]
     samples = table.take(here)
     now = dict(zip(samples.keys, good, strict=True))
     for index, target in enumerate(targets):
-        arrays = [part.features[index] for part in parts] + [store.features for store in target.known.stores]
-        places = np.array(
-            [fresh[digest] if digest in fresh else _behind(parts, target.known.place(digest)) for digest in good],
-            dtype=np.int64,
-        ).reshape(-1, 2)
+        arrays = [part.features[index] for part in parts] + list(map(image_rows, target.known.stores))
         write_store(
             target.path,
             spec=target.wanted.spec,
             samples=samples,
             digests=good,
-            features=gather(arrays, places, target.wanted.shape, target.wanted.spec.dtype),
+            features=gather(
+                arrays, _places(good, fresh, target, len(parts)), target.wanted.image_shape, target.wanted.spec.dtype
+            ),
             feature_shape=target.wanted.shape,
             axes=target.wanted.axes,
             failures=failures,
@@ -205,16 +206,33 @@ def put_together(
     return [_changes(target.old, now, failures, fresh, computed) for target in targets]
 
 
-def _behind(parts: Sequence[Part], place: tuple[int, int]) -> tuple[int, int]:
-    """Return a place in a store as one in the list of the parts and then the stores."""
-    return len(parts) + place[0], place[1]
+def _places(
+    digests: Sequence[str], fresh: Mapping[str, tuple[int, int, int]], target: Target, parts: int
+) -> npt.NDArray[np.int64]:
+    """Return where the features of each content are, (n, 2), or of each of its views, (n, views, 2).
+
+    The last views are those that were computed; what comes before them is in stores, behind the parts.
+    """
+    views = target.wanted.spec.views
+    nothing = (0, 0)
+    ends = np.array([fresh.get(digest, (*nothing, 0)) for digest in digests], dtype=np.int64).reshape(-1, 3)
+    stored = [
+        target.known.place(digest) if count < views else nothing
+        for digest, count in zip(digests, ends[:, 2].tolist(), strict=True)
+    ]
+    starts = np.array(stored, dtype=np.int64).reshape(-1, 2)
+    view = np.arange(views) - (views - ends[:, 2:])  # counted from the first that was computed
+    computed = np.stack(np.broadcast_arrays(ends[:, :1], ends[:, 1:2] + view), axis=-1)
+    known = np.stack(np.broadcast_arrays(parts + starts[:, :1], starts[:, 1:] + np.arange(views)), axis=-1)
+    places = np.where((view < 0)[..., None], known, computed)
+    return places if views > 1 else places[:, 0]
 
 
 def _changes(
     old: FeatureStore | None,
     now: Mapping[str, str],
     failures: Sequence[tuple[str, str]],
-    fresh: Mapping[str, tuple[int, int]],
+    fresh: Mapping[str, tuple[int, int, int]],
     computed: int,
 ) -> Changes:
     """Compare the samples of an older store with those of now, whose digests `now` has by key."""
@@ -231,6 +249,8 @@ def _changes(
         removed=len(before.keys() - now.keys() - failed),
         copied=len(others) - len(fresh.keys() & set(others.values())),
         computed=computed,
-        resumed=max(0, len(fresh) - computed),  # several processes may meet one content at the same time
+        resumed=max(
+            0, sum(count for _, _, count in fresh.values()) - computed
+        ),  # several processes may meet one content at the same time
         failed=len(failed),
     )

@@ -26,6 +26,13 @@ def _show(explanation: "Explanation") -> None:
         click.echo(f"  a miss; the nearest store is {plain(explanation.nearest)}, which differs in")
         for line in explanation.differences:
             click.echo(f"    {plain(line)} (asked for against there)")
+        if explanation.shared_views:
+            what = (
+                "the plain images are"
+                if explanation.shared_views == 1
+                else f"the first {explanation.shared_views} views are"
+            )
+            click.echo(f"    {what} taken from there")
     elif explanation.nearest is not None:
         click.echo(f"  a miss; the same spec, of another source, is in {plain(explanation.nearest)}:")
         click.echo("    equal images are copied from there")

@@ -26,10 +26,12 @@ _ENGINES = ("auto", "torch", "compile", "onnxruntime")
 def show_extraction(extraction: "Extraction") -> None:
     """Print where the features are, what they are, and how they came about."""
     store = extraction.store
-    shape = "x".join(map(str, store.features.shape[1:]))
+    views = store.spec.views
+    shape = "x".join(map(str, store.features.shape[1 if views == 1 else 2 :]))
     summary = store.summary()
     click.echo(plain(store.path))
-    parts = [f"{len(store)} rows of {shape} {store.features.dtype.name} from layer {store.spec.layer}"]
+    of = "" if views == 1 else f"{views} views of "
+    parts = [f"{len(store)} rows of {of}{shape} {store.features.dtype.name} from layer {store.spec.layer}"]
     if store.classes:
         parts.append(f"{len(store.classes)} classes")
     parts += [f"{split} {count}" for split, count in summary["splits"].items() if split]
@@ -110,6 +112,7 @@ def extract(
       featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
       featx extract photos/ --image-size 160 --resize pad --preview seen.png
       featx extract photos/ --label-pattern '(cat|dog)' --val-fraction 0.2 --split-seed 123
+      featx extract photos/ --views 4 --augment "affine(shear=10,scale=0.8:1.2) hflip"
     """
     from featx.caching import extract_layers
     from featx.spec import DEFAULT_BACKBONE

@@ -62,6 +62,19 @@ def network_options(command: F) -> F:
         click.option(
             "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", help="Its arithmetic."
         ),
+        click.option(
+            "--views",
+            type=click.IntRange(min=1),
+            default=1,
+            metavar="N",
+            help="Views of each image, the plain one first.",
+        ),
+        click.option(
+            "--augment", metavar="TEXT", help="What draws the others, such as 'affine(shear=10,scale=0.8:1.2) hflip'."
+        ),
+        click.option(
+            "--augment-seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of their random numbers."
+        ),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N samples."),
     )
     for option in reversed(options):

@@ -1,13 +1,16 @@
 """``featx list`` and ``featx info``."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featx.cli._options import cache_option, json_option
 from featx.cli._output import age, plain, print_json, print_table, size, tell
 from featx.errors import StoreError
+
+if TYPE_CHECKING:
+    from featx.spec import ExtractionSpec
 
 __all__ = ["info", "list_command"]
 
@@ -97,6 +100,7 @@ def info(store: str, cache: str | None, as_json: bool) -> None:
             f" {', '.join(f'{v:g}' for v in preprocessing['mean'])}, std"
             f" {', '.join(f'{v:g}' for v in preprocessing['std'])}",
         ),
+        *([("views", _views(found.spec))] if found.spec.views > 1 else []),
         ("precision", spec["precision"]),
         ("splits", ", ".join(f"{name or '(none)'} {count}" for name, count in summary["splits"].items())),
         ("to be learned", _to_be_learned(summary)),
@@ -117,6 +121,10 @@ def info(store: str, cache: str | None, as_json: bool) -> None:
     if found.failures:
         click.echo()
         print_table(["could not be used", "reason"], found.failures)
+
+
+def _views(spec: "ExtractionSpec") -> str:
+    return f"{spec.views}: the plain image, and {spec.augment}, seed {spec.augment_seed}"
 
 
 def _to_be_learned(summary: dict[str, Any]) -> str:

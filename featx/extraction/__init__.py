@@ -6,6 +6,7 @@ The loop itself needs no torch; what does is imported when it is first asked for
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from featx.extraction._augment import Augmentation, augmentation_for
 from featx.extraction._embed import embed
 from featx.extraction._loop import (
     ENGINE_NAMES,
@@ -19,6 +20,7 @@ from featx.extraction._loop import (
     extract_batches,
 )
 from featx.extraction._onnx import OnnxEngine, graph_key
+from featx.extraction._sample import Loaded, load_sample
 from featx.extraction._timings import STAGES, Timings
 from featx.extraction._transform import enough_for, load_pixels, preprocess
 
@@ -28,22 +30,25 @@ if TYPE_CHECKING:
     from featx.extraction._export import export_graph
     from featx.extraction._model import export_model
     from featx.extraction._outputs import Output, plan_outputs
-    from featx.extraction._reload import reload_backbone
+    from featx.extraction._reload import output_of, reload_backbone
 
 __all__ = [
     "ENGINE_NAMES",
     "STAGES",
+    "Augmentation",
     "Batch",
     "CompiledEngine",
     "CudaEngine",
     "Engine",
     "Features",
     "Image",
+    "Loaded",
     "OnnxEngine",
     "Output",
     "Submit",
     "Timings",
     "TorchEngine",
+    "augmentation_for",
     "default_batch_size",
     "default_workers",
     "embed",
@@ -54,6 +59,8 @@ __all__ = [
     "graph_key",
     "load_engine",
     "load_pixels",
+    "load_sample",
+    "output_of",
     "plan_outputs",
     "preprocess",
     "reload_backbone",
@@ -67,7 +74,7 @@ _WITH_TORCH = {
     "export_graph": "_export",
     "export_model": "_model",
     **dict.fromkeys(("Output", "plan_outputs"), "_outputs"),
-    "reload_backbone": "_reload",
+    **dict.fromkeys(("output_of", "reload_backbone"), "_reload"),
 }
 
 

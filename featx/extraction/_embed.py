@@ -25,6 +25,8 @@ def embed(
 ) -> tuple[tuple[npt.NDArray[Any], ...], npt.NDArray[np.int64], tuple[tuple[int, str], ...]]:
     """Return the features of all samples of a source, without a store.
 
+    Where the spec asks for several views, the second axis of the features has them.
+
     Parameters
     ----------
     source : Source
@@ -50,22 +52,23 @@ def embed(
             range(len(source)),
             [(0, len(source))],
             engine,
-            outputs[0].spec.preprocessing,
+            outputs[0].spec,
             batch_size=batch_size,
             workers=workers or default_workers(),
         )
     )
     digests = [digest for batch in batches for digest in batch.digests]
-    fresh = np.concatenate([np.empty(0, dtype=bool), *(batch.fresh for batch in batches)])
+    fresh = np.concatenate([np.empty(0, dtype=np.int64), *(batch.fresh for batch in batches)])
     place = {digests[row]: number for number, row in enumerate(np.flatnonzero(fresh).tolist())}
     places = np.array([place[digest] for digest in digests], dtype=np.int64)
+    views = outputs[0].spec.views
     features = tuple(
         np.concatenate(
             [
                 np.empty((0, *output.shape), output.spec.dtype),
                 *(batch.features[i] for batch in batches if batch.features),
             ]
-        )[places]
+        ).reshape(len(place), *([views] if views > 1 else []), *output.shape)[places]
         for i, output in enumerate(outputs)
     )
     rows = np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)])

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError, SampleError
+from featx.extraction._augment import augmentation_for
+from featx.extraction._sample import Image, Known, Loaded, load_sample
 from featx.extraction._timings import Timings
-from featx.extraction._transform import enough_for, load_pixels, preprocess
-from featx.sources import Source, content_digest, decode_image
-from featx.spec import Preprocessing
+from featx.sources import Source, decode_image
+from featx.spec import ExtractionSpec
 
 __all__ = [
     "ENGINE_NAMES",
@@ -42,9 +43,6 @@ _LONGEST = 64
 
 
 ENGINE_NAMES = ("torch", "compile", "onnxruntime")
-
-Image = npt.NDArray[np.uint8] | bytes
-"""Pixels of shape (height, width, 3), or a JPEG that the engine decodes."""
 
 Features = tuple[npt.NDArray[Any], ...]
 """One array (n, ...) for each output of an engine."""
@@ -84,11 +82,11 @@ class Batch:
         Positions in the order of the samples that have features, ascending.
     digests : tuple of str
         Content digest of each of them.
-    fresh : ndarray of shape (m,) and dtype bool
-        Which of them went through the network; the others are equal, by their digest, to an earlier one or to
-        one that was known before.
+    fresh : ndarray of shape (m,) and dtype int64
+        How many images of each went through the network, the last of its views. None did if the sample is equal, by
+        its digest, to an earlier one, or all of its views were known before.
     features : tuple of ndarray of shape (k, ...)
-        One array per output of the engine, with a row for each fresh sample.
+        One array per output of the engine, with a row for each of those images.
     failures : tuple of (int, str)
         Position and reason of each sample that has none.
     """
@@ -97,7 +95,7 @@ class Batch:
     stop: int
     rows: npt.NDArray[np.int64]
     digests: tuple[str, ...]
-    fresh: npt.NDArray[np.bool_]
+    fresh: npt.NDArray[np.int64]
     features: Features
     failures: tuple[tuple[int, str], ...]
 
@@ -116,10 +114,6 @@ def default_batch_size(engine: str, device: str) -> int:
     if device != "cpu":
         return 128
     return 4 if engine == "onnxruntime" else 8
-
-
-Loaded = tuple[str, Image | None] | SampleError
-"""Content digest and pixels of one sample (none where the digest is known), or why it cannot be used."""
 
 
 _SEEN = b""
@@ -142,13 +136,14 @@ class _Stretch:
     `verdicts` says of each digest that was sent through the network None, or why its features cannot be used.
     """
 
-    def __init__(self, start: int, known: Container[str], verdicts: dict[str, str | None]) -> None:
+    def __init__(self, start: int, is_known: Callable[[str], bool], verdicts: dict[str, str | None]) -> None:
         self.start = self.stop = start
-        self._known = known
+        self._is_known = is_known
         self._verdicts = verdicts
         self._samples: list[tuple[int, str]] = []
         self._failures: list[tuple[int, str]] = []
-        self._fresh: dict[str, int] = {}
+        self._fresh: dict[str, tuple[int, int]] = {}
+        """Position and number of images of each content that goes through the network."""
         self._images: list[Image] = []
         self._wait: Callable[[], Features] | None = None
 
@@ -159,19 +154,19 @@ class _Stretch:
         if isinstance(loaded, SampleError):
             self._failures.append((position, str(loaded)))
             return
-        digest, pixels = loaded
+        digest, images = loaded
         self._samples.append((position, digest))
-        if digest not in self._known and digest not in self._verdicts:
-            assert pixels is not None  # only what is known or was sent is not decoded
+        if not self._is_known(digest) and digest not in self._verdicts:
+            assert images  # only what is known or was sent is not decoded
             self._verdicts[digest] = None
-            self._fresh[digest] = position
-            self._images.append(pixels)
+            self._fresh[digest] = position, len(images)
+            self._images.extend(images)
 
     def __len__(self) -> int:
-        return len(self._fresh)
+        return len(self._images)
 
     def start_engine(self, engine: Engine, submit: Submit) -> None:
-        """Send the fresh samples to the network."""
+        """Send the fresh images to the network."""
         self._wait = engine.start(self._images, submit)
         self._images = [image if isinstance(image, bytes) else _SEEN for image in self._images]
 
@@ -184,12 +179,16 @@ class _Stretch:
             for array in features:
                 finite &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
             if not finite.all():
-                features = tuple(array[finite] for array in features)
-                for digest, image, good in zip(self._fresh, self._images, finite, strict=True):
-                    self._verdicts[digest] = None if good else _fault(image)
+                counts = [count for _, count in self._fresh.values()]
+                starts = np.cumsum([0, *counts[:-1]])
+                good = np.logical_and.reduceat(finite, starts)
+                features = tuple(array[np.repeat(good, counts)] for array in features)
+                for digest, first, is_good in zip(self._fresh, starts.tolist(), good.tolist(), strict=True):
+                    self._verdicts[digest] = None if is_good else _fault(self._images[first])
+        sent = dict(self._fresh.values())
         good_samples = []
         for position, digest in self._samples:
-            reason = None if digest in self._known else self._verdicts[digest]
+            reason = None if self._is_known(digest) else self._verdicts[digest]
             if reason is None:
                 good_samples.append((position, digest))
             else:
@@ -199,7 +198,7 @@ class _Stretch:
             stop=self.stop,
             rows=np.array([position for position, _ in good_samples], dtype=np.int64),
             digests=tuple(digest for _, digest in good_samples),
-            fresh=np.array([self._fresh.get(digest) == position for position, digest in good_samples], dtype=bool),
+            fresh=np.array([sent.get(position, 0) for position, _ in good_samples], dtype=np.int64),
             features=features,
             failures=tuple(sorted(self._failures)),
         )
@@ -210,18 +209,18 @@ def extract_batches(
     order: Sequence[int],
     ranges: Sequence[tuple[int, int]],
     engine: Engine,
-    preprocessing: Preprocessing,
+    spec: ExtractionSpec,
     *,
     batch_size: int,
     workers: int,
-    known: Container[str] = frozenset(),
+    known: Known = lambda digest: 0,
     verdicts: dict[str, str | None] | None = None,
     timings: Timings | None = None,
 ) -> Iterator[Batch]:
     """Run the engine over samples, batch by batch; decoding goes on while the network computes.
 
     The same content goes through the network once: what is `known`, or was met before, is read and not decoded.
-    A batch reaches as far as it takes to fill it with samples that are not, so that what it holds depends on
+    A batch reaches as far as it takes to fill it with images that are not, so that what it holds depends on
     the samples alone, and is the same when the work is taken up again where a batch ended.
 
     Parameters
@@ -232,13 +231,14 @@ def extract_batches(
     ranges : sequence of (int, int)
         Start and stop of the stretches of positions that are to be done, ascending.
     engine : Engine
-    preprocessing : Preprocessing
+    spec : ExtractionSpec
+        Says what the network is shown: its preprocessing and views.
     batch_size : int
-        Samples that go through the network at a time.
+        Images that go through the network at a time; all views of a sample go together, if they are more.
     workers : int
         Number of threads that read and decode, and run an engine that computes on one core.
-    known : container of str
-        Content digests whose features are not needed.
+    known : callable
+        Says for a content digest of how many leading views the features are not needed.
     verdicts : dict of str to (str or None), optional
         For each digest that was met by earlier batches of the same work None, or why it has no features; it is
         added to.
@@ -250,35 +250,40 @@ def extract_batches(
     Batch
         In the order of the positions. A batch without a fresh sample has an empty tuple of features.
     """
-    if preprocessing.decode == "gpu" and not engine.resizes:
+    if spec.preprocessing.decode == "gpu" and not engine.resizes:
         raise ParameterError(f"decode 'gpu' needs a GPU; got device {engine.device!r}: use another device, or exact")
     timings = Timings() if timings is None else timings
     verdicts = {} if verdicts is None else verdicts
+    ahead = -(-_AHEAD * batch_size // spec.views) + 2 * workers
     with closing(_Pool(workers, timings)) as pool:
         load = partial(
-            _load,
+            load_sample,
             source,
-            preprocessing,
-            lambda digest: digest in known or digest in verdicts,
+            spec,
+            augmentation_for(spec.views, spec.augment, spec.augment_seed),
+            lambda digest: spec.views if digest in verdicts else known(digest),
             timings,
             resize=not engine.resizes,
         )
 
+        def is_known(digest: str) -> bool:
+            return known(digest) >= spec.views
+
         def started() -> Iterator[_Stretch]:
             """Yield stretches whose fresh samples have been sent to the network."""
             for start, stop in ranges:
-                stretch = _Stretch(start, known, verdicts)
-                for loaded in pool.map(load, order[start:stop], ahead=_AHEAD * batch_size + 2 * workers):
+                stretch = _Stretch(start, is_known, verdicts)
+                for loaded in pool.map(load, order[start:stop], ahead=ahead):
                     stretch.add(loaded)
                     length = stretch.stop - stretch.start
-                    if len(stretch) == batch_size or length == _LONGEST * batch_size or stretch.stop == stop:
+                    if len(stretch) >= batch_size or length == _LONGEST * batch_size or stretch.stop == stop:
                         if len(stretch):
                             with timings.on("prepare"):
                                 engine.load()
                             with pool.computing():
                                 stretch.start_engine(engine, pool.submit)
                         yield stretch
-                        stretch = _Stretch(stretch.stop, known, verdicts)
+                        stretch = _Stretch(stretch.stop, is_known, verdicts)
 
         # What is on its way to a GPU takes memory there; cores of a processor take a batch each, and one is ready.
         yield from _finished(started(), pool, at_a_time=_ON_THE_WAY if engine.resizes else workers + 1)
@@ -306,32 +311,6 @@ def _finished(stretches: Iterator[_Stretch], pool: "_Pool", *, at_a_time: int) -
         yield finish()
     if failed is not None:
         raise failed
-
-
-def _load(
-    source: Source,
-    preprocessing: Preprocessing,
-    is_known: Callable[[str], bool],
-    timings: Timings,
-    index: int,
-    *,
-    resize: bool,
-) -> Loaded:
-    """Read a sample and, unless its content is known, decode and transform it."""
-    try:
-        with timings.on("read"):
-            data = source.read(index)
-        with timings.on("decode"):
-            digest = content_digest(data)
-            if is_known(digest):
-                return digest, None
-            if not resize:
-                return digest, load_pixels(data, preprocessing, resize=False)
-            image = decode_image(data, enough=enough_for(preprocessing))
-        with timings.on("transform"):
-            return digest, preprocess(image, preprocessing)
-    except SampleError as error:
-        return error
 
 
 class _Pool:

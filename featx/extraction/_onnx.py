@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,12 @@ _SEAL = b"featx.sha256"
 def graph_key(specs: Sequence[ExtractionSpec]) -> str:
     """Return the digest of what decides the graph for `specs`, in their order.
 
-    How images are resized and how features are stored is decided outside of it. A network of the user's own
-    may have changed its code and kept its weights: its graph must not be used again unseen.
+    How images are resized, which views are made of them, and how features are stored is decided outside of it. A
+    network of the user's own may have changed its code and kept its weights: its graph must not be used again unseen.
     """
     described = []
     for spec in specs:
-        fields = asdict(spec)
+        fields = spec.plain.to_dict()
         del fields["dtype"], fields["precision"]
         fields["preprocessing"] = [spec.preprocessing.crop_size, spec.preprocessing.mean, spec.preprocessing.std]
         described.append(fields)

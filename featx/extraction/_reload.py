@@ -11,7 +11,7 @@ from featx.spec import ExtractionSpec
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["reload_backbone"]
+__all__ = ["output_of", "reload_backbone"]
 
 
 def reload_backbone(
@@ -50,5 +50,19 @@ def reload_backbone(
         preprocessing=spec.preprocessing,
         image_size=height if height == width else None,
     )
-    (output,) = plan_outputs(network, layers=[spec.layer], pool=spec.pool, precision=spec.precision, dtype=spec.dtype)
-    return network, output
+    return network, output_of(network, spec)
+
+
+def output_of(network: backbones.Backbone, spec: ExtractionSpec) -> Output:
+    """Plan the output of a network that a spec describes."""
+    (output,) = plan_outputs(
+        network,
+        layers=[spec.layer],
+        pool=spec.pool,
+        precision=spec.precision,
+        dtype=spec.dtype,
+        views=spec.views,
+        augment=spec.augment,
+        augment_seed=spec.augment_seed,
+    )
+    return output

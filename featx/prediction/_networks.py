@@ -37,7 +37,7 @@ def load_networks(
     SpecMismatchError
         If what is loaded would give other features than the head was trained on.
     """
-    from featx.extraction import plan_outputs, reload_backbone
+    from featx.extraction import output_of, reload_backbone
 
     loaded: dict[tuple[str, str, Preprocessing], Backbone] = {}
     parts = []
@@ -49,10 +49,7 @@ def load_networks(
             network, output = reload_backbone(spec, origin, backbone=backbone, weights=weights)
             loaded[spec.backbone, spec.weights, spec.preprocessing] = network
         else:
-            network = known
-            (output,) = plan_outputs(
-                known, layers=[spec.layer], pool=spec.pool, precision=spec.precision, dtype=spec.dtype
-            )
+            network, output = known, output_of(known, spec)
         require_same_spec(spec, output.spec, what=f"backbone {network.name} as it is loaded here")
         parts.append((network, output))
     return parts

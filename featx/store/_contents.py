@@ -63,7 +63,7 @@ class Contents:
         return self._parse(name, self.array(name))
 
     def spec(self) -> ExtractionSpec:
-        """Return the spec, which the features' type must fit."""
+        """Return the spec, which the features' type and axes must fit."""
         raw = self.array(names.SPEC).item()
         if hashlib.sha256(raw).hexdigest() != self.layout.spec_digest:
             raise self.damaged(names.SPEC)
@@ -73,7 +73,10 @@ class Contents:
             raise StoreError(
                 f"{self.layout.path} has a spec this featx cannot read ({error}): upgrade featx"
             ) from error
-        if self.layout.elements[names.FEATURES].dtype != np.dtype(spec.dtype).newbyteorder("<"):
+        element = self.layout.elements[names.FEATURES]
+        if element.dtype != np.dtype(spec.dtype).newbyteorder("<") or not names.has_views(
+            spec.views, element.shape, self.layout.axes
+        ):
             raise self.damaged(names.FEATURES)
         return spec
 

@@ -16,7 +16,7 @@ Parts are thrown away once they are joined, so :data:`PART_VERSION` needs no old
 version count as damaged, and are computed again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 FORMAT_NAME = "featx-store"
@@ -104,6 +104,11 @@ def version_of(names: Iterable[str]) -> int:
     return 1 if ELEMENTS.keys() >= set(names) else 2
 
 
+def has_views(views: int, shape: Sequence[int], axes: str) -> bool:
+    """Return whether features of a shape have an axis of so many views, or of one view none."""
+    return (axes[1:2] == "V") == (views > 1) and (views == 1 or shape[1] == views)
+
+
 PAGE = 4096
 """Bytes; `features` of at least this size begin at a multiple of it."""
 
@@ -111,7 +116,7 @@ LONGEST_REASON = 1000
 """Characters of a failure's reason that are kept."""
 
 PART_FORMAT = "featx-part"
-PART_VERSION = 1
+PART_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 PART_NAME = "part-{start:012d}-{stop:012d}.npz"
 PART_PATTERN = r"part-(\d{12})-(\d{12})\.npz"

@@ -45,12 +45,12 @@ class Part:
     digests : ndarray of str, shape (m,)
         SHA-256 hex digest of each one's bytes.
     features : tuple of ndarray of float32 or float16, each of shape (k, ...)
-        One array for each spec of the work, with a row for each position that is fresh.
+        One array for each spec of the work, with a row for each image that `fresh` counts.
     failures : tuple of (int, str)
         Position and reason of each one that failed.
-    fresh : ndarray of bool, shape (m,), optional
-        Which of `rows` have their features here; those of the others are known by their digest, from an
-        earlier position or from another store. By default all are fresh.
+    fresh : ndarray of int64, shape (m,), optional
+        Of how many images of each of `rows`, the last of its views, the features are here; the others are known by
+        the digest, from an earlier position or from another store. By default one of each.
 
     Raises
     ------
@@ -87,9 +87,9 @@ class Part:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {digest!r}")
         object.__setattr__(self, "digests", self.digests.astype("U64"))
-        fresh = np.ones(len(self.rows), dtype=bool) if self.fresh is None else np.asarray(self.fresh)
-        if fresh.dtype != np.bool_ or fresh.shape != self.rows.shape:
-            raise ParameterError(f"fresh must be bool of shape {self.rows.shape}; got {fresh.dtype} {fresh.shape}")
+        fresh = as_integers("fresh", np.ones(len(self.rows), dtype=np.int64) if self.fresh is None else self.fresh)
+        if fresh.shape != self.rows.shape or fresh.min(initial=0) < 0:
+            raise ParameterError(f"fresh must be {len(self.rows)} numbers from 0, one for each row; got {fresh[:10]}")
         object.__setattr__(self, "fresh", fresh)
         count = int(fresh.sum())
         for array in self.features:
@@ -185,6 +185,10 @@ class Workspace:
         arrays["digests"] = part.digests.astype("S64")
         with replacing(path) as temporary, disk_errors(path), temporary.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is new in NumPy 2.1
+
+    def discard(self, part: Part) -> None:
+        """Delete a part; its range is to be worked on again."""
+        self._delete(self.folder / names.PART_NAME.format(start=part.start, stop=part.stop))
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts by ascending start, each checked when its turn comes; its features are memory-mapped.

@@ -88,6 +88,11 @@ def write_store(
         reason = f"; the first of {len(failures)} failures: {clean_reason(failures[0][1])}" if failures else ""
         raise StoreError(f"{path} would have no rows because no sample could be extracted{reason}")
     shape = _full_shape(len(samples), feature_shape, axes)
+    if not names.has_views(spec.views, shape, axes):
+        raise ParameterError(
+            f"axes must begin with NV, for as many views, just where the spec has several; got {axes!r} and"
+            f" {shape} for a spec with views {spec.views}"
+        )
     arrays = _row_arrays(samples, digests) | _failure_arrays(samples, failures)
     for name, value in (("source", source), ("backbone", backbone), ("creation", creation)):
         arrays[name] = _json_array(name, value)

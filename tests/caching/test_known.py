@@ -1,11 +1,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.caching import _known
-from featx.caching._known import Known, gather, stores_of
+from featx.caching._known import Known, gather, image_rows, stores_of
 from tests.store.helpers import make_features, make_spec, make_table, save
 
 
@@ -33,11 +34,47 @@ def test_rows_come_from_where_they_are(data):
 
 
 def test_the_first_store_that_has_a_content_counts():
-    stores = [SimpleNamespace(digests=("a", "b", "a")), SimpleNamespace(digests=("c", "b"))]
-    known = Known(stores)
+    spec = make_spec()
+    stores = [
+        SimpleNamespace(path=number, spec=spec, digests=digests)
+        for number, digests in enumerate([("a", "b", "a"), ("c", "b")])
+    ]
+    known = Known(spec, stores)
     assert [known.place(digest) for digest in "abc"] == [(0, 0), (0, 1), (1, 0)]
-    assert "c" in known
-    assert "d" not in known
+    assert [known.views(digest) for digest in "abcd"] == [1, 1, 1, 0]
+
+
+def test_the_store_with_the_most_views_counts():
+    def spec(**values):
+        return make_spec(augment="hflip", **values)
+
+    specs = [make_spec(), spec(views=3), spec(views=9), spec(views=3, augment_seed=1), make_spec(layer="other")]
+    rows = [("a", "b", "c"), ("b", "a"), ("c", "x"), ("d",), ()]
+    stores = [
+        SimpleNamespace(path=number, spec=one, digests=digests)
+        for number, (one, digests) in enumerate(zip(specs, rows, strict=True))
+    ]
+    known = Known(spec(views=4), stores)
+    assert [store.path for store in known.stores] == [2, 1, 0, 3, 4]
+    assert [known.views(digest) for digest in "abcdxy"] == [3, 3, 4, 1, 4, 0]
+    assert [known.place(digest) for digest in "abcdx"] == [(1, 3), (1, 0), (0, 0), (3, 0), (0, 9)]
+    plain = Known(make_spec(), stores)
+    assert plain.stores[0].path == 0  # the very spec
+    assert {plain.views(digest) for digest in "abcdx"} == {1}
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_rows_of_views(tmp_path, compress):
+    features = make_features(5, 3, 4)
+    spec = make_spec(views=3, augment="hflip")
+    store = save(tmp_path / "a.h5", features, spec=spec, axes="NVC", compress=compress)
+    places = np.array([[0, 14], [1, 0], [0, 3], [0, 3]])
+    plain = make_features(2, 4, seed=1)
+    expected = np.stack([features[4, 2], plain[0], features[1, 0], features[1, 0]])
+    (block,) = gather([image_rows(store), plain], places, (4,), "float32")
+    np.testing.assert_array_equal(block, expected)
+    (block,) = gather([image_rows(store), plain], places.reshape(2, 2, 2), (4,), "float32")
+    np.testing.assert_array_equal(block, expected.reshape(2, 2, 4))
 
 
 def test_only_whole_stores_of_the_spec_serve(tmp_path):

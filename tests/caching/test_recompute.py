@@ -158,9 +158,9 @@ def test_an_image_that_cannot_be_read_is_skipped(store, monkeypatch):
 
 def test_an_unchanged_image_that_gives_no_features_any_more_is_found(store, photos, monkeypatch):
     from featx.errors import SampleError
-    from featx.extraction import _loop
+    from featx.extraction import _sample
 
-    whole = _loop.decode_image
+    whole = _sample.decode_image
     content = (photos / store.keys[1]).read_bytes()
 
     def failing(data, **options):
@@ -168,7 +168,7 @@ def test_an_unchanged_image_that_gives_no_features_any_more_is_found(store, phot
             raise SampleError("unknown to this Pillow")
         return whole(data, **options)
 
-    monkeypatch.setattr(_loop, "decode_image", failing)
+    monkeypatch.setattr(_sample, "decode_image", failing)
     report = recompute(store, 100)
     assert report.drifted == (RowDrift(1, store.keys[1], reason="it has no features now: unknown to this Pillow"),)
     assert report.checked == len(store)

@@ -58,13 +58,16 @@ def test_the_table_has_what_the_samples_have():
     assert table.mtimes_ns.tolist() == [100, 200, 300]
 
 
+LISTED = {"name": "listed", "identity": "test:listed"}
+
+
 def targets_of(*stores):
-    return [Target(None, store.path, store, Known([store])) for store in stores]
+    return [Target(None, store.path, store, Known(store.spec, [store])) for store in stores]
 
 
 def test_contents_are_known_where_key_size_time_and_inode_are_the_same(tmp_path):
     table = replace(make_table(8), inodes=np.arange(100, 108))
-    store = save(tmp_path / "a.h5", make_features(8), samples=table)
+    store = save(tmp_path / "a.h5", make_features(8), samples=table, source=LISTED)
     columns = (table.keys, table.sizes.tolist(), table.mtimes_ns.tolist(), table.inodes.tolist())
     samples = [
         Sample(key, size=size, mtime_ns=time, inode=inode) for key, size, time, inode in zip(*columns, strict=True)
@@ -78,13 +81,15 @@ def test_contents_are_known_where_key_size_time_and_inode_are_the_same(tmp_path)
     source = Listed(*samples)
     expected = {table.keys[row]: store.digests[row] for row in (0, 4, 6)}
     assert known_digests(source, targets_of(store)) == [expected.get(sample.key) for sample in source.samples]
-    assert known_digests(source, [Target(None, tmp_path / "new.h5", None, Known([]))]) == [None] * 8
+    assert known_digests(source, [Target(None, tmp_path / "new.h5", None, Known(store.spec, []))]) == [None] * 8
+    other = save(tmp_path / "b.h5", make_features(8), samples=table, source={"identity": "test:other"})
+    assert known_digests(source, targets_of(other)) == [None] * 8
 
 
 def test_one_of_several_older_stores_is_enough(tmp_path):
     table = make_table(4)
-    first = save(tmp_path / "a.h5", make_features(2), samples=table.take([0, 1]))
-    second = save(tmp_path / "b.h5", make_features(2), samples=table.take([2, 3]))
+    first = save(tmp_path / "a.h5", make_features(2), samples=table.take([0, 1]), source=LISTED)
+    second = save(tmp_path / "b.h5", make_features(2), samples=table.take([2, 3]), source=LISTED)
     columns = (table.keys, table.sizes.tolist(), table.mtimes_ns.tolist(), table.inodes.tolist())
     source = Listed(
         *(Sample(key, size=size, mtime_ns=time, inode=node) for key, size, time, node in zip(*columns, strict=True))
@@ -96,7 +101,7 @@ def test_one_of_several_older_stores_is_enough(tmp_path):
 
 def test_what_the_listing_does_not_know_is_read(tmp_path):
     table = replace(make_table(3), sizes=np.full(3, -1), mtimes_ns=np.zeros(3, dtype=np.int64))
-    store = save(tmp_path / "a.h5", make_features(3), samples=table)
+    store = save(tmp_path / "a.h5", make_features(3), samples=table, source=LISTED)
     assert known_digests(Listed(*(Sample(key) for key in table.keys)), targets_of(store)) == [None] * 3
 
 

@@ -86,7 +86,9 @@ def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options
         path = folder / f"{source.name}-{one.spec.layer}.h5"
         old = open_store(path) if path.exists() else None
         others = [other for other in sorted(folder.glob("*.h5")) if other != path]
-        targets.append(Target(one, path, old, Known(([] if old is None else [old]) + stores_of(one.spec, others))))
+        targets.append(
+            Target(one, path, old, Known(one.spec, ([] if old is None else [old]) + stores_of(one.spec, others)))
+        )
     arguments = {
         "engine": "torch",
         "listing": listing_digest(source),

@@ -2,25 +2,46 @@
 
 import itertools
 import time
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from featx.extraction import STAGES, Timings, default_batch_size, default_workers, extract_batches
+from featx.extraction import (
+    STAGES,
+    Augmentation,
+    Timings,
+    default_batch_size,
+    default_workers,
+    extract_batches,
+    preprocess,
+)
+from featx.extraction._transform import Cropped
 from featx.sources import content_digest
-from featx.spec import Preprocessing
+from featx.spec import ExtractionSpec, Preprocessing
 from tests.extraction.helpers import Mean, Numbered, Painted, PooledMean, decoding_threads
 
 PREPROCESSING = Preprocessing(crop_size=(4, 4), resize_size=(4, 4), resize="squash")
+SPEC = ExtractionSpec(backbone="mean", weights="", layer="", pool="none", preprocessing=PREPROCESSING)
 
 
-def batches(source, engine=None, *, batch_size=4, workers=2, order=None, ranges=None, **options):
+def batches(source, engine=None, *, batch_size=4, workers=2, order=None, ranges=None, known=(), spec=SPEC, **options):
     order = range(len(source)) if order is None else order
-    ranges = [(0, len(order))] if ranges is None else ranges
+    leading = known if isinstance(known, dict) else dict.fromkeys(known, 1)
     return extract_batches(
-        source, order, ranges, engine or Mean(), PREPROCESSING, batch_size=batch_size, workers=workers, **options
+        source,
+        order,
+        [(0, len(order))] if ranges is None else ranges,
+        engine or Mean(),
+        spec,
+        batch_size=batch_size,
+        workers=workers,
+        known=lambda digest: leading.get(digest, 0),
+        **options,
     )
 
 
@@ -104,7 +125,7 @@ def test_each_content_is_computed_once_and_work_taken_up_again_is_the_same(
     assert [failure for batch in got for failure in batch.failures] == [
         (i, reasons[i]) for i in range(len(contents)) if i not in usable
     ]
-    fresh = [row for batch in got for row in batch.rows[batch.fresh].tolist()]
+    fresh = [row for batch in got for row in batch.rows[batch.fresh > 0].tolist()]
     firsts = {contents[i]: i for i in reversed(usable) if contents[i] not in known}
     assert fresh == sorted(firsts.values())
     rows = np.concatenate([np.empty((0, 1), np.float32), *(batch.features[0] for batch in got if batch.features)])
@@ -129,6 +150,101 @@ def test_each_content_is_computed_once_and_work_taken_up_again_is_the_same(
     assert [failure for b in again for failure in b.failures] == [failure for b in rest for failure in b.failures]
 
 
+VIEWS = replace(SPEC, views=4, augment="colorjitter(brightness=0.5)", augment_seed=3)
+
+
+class Each(Mean):
+    """Features that tell one image from another: all of its pixels."""
+
+    def __call__(self, pixels):
+        mean, _ = super().__call__(pixels)
+        return mean, pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+@cache
+def views_of(colour):
+    """Return the views of an image as the engine above has them, drawn one by one."""
+    image = Image.new("RGB", (5, 6), (colour,) * 3)
+    drawn = [
+        Augmentation.parse(VIEWS.augment).view(image, PREPROCESSING, digest=digest(colour), number=number, seed=3)
+        for number in range(4)
+    ]
+    return np.stack(drawn).reshape(4, -1).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    contents=st.lists(st.integers(0, 9), min_size=1, max_size=25),
+    known=st.dictionaries(st.integers(0, 9), st.integers(0, 4)),
+    bad=st.sets(st.integers(0, 24), max_size=4),
+    nan=st.sets(st.integers(0, 9), max_size=2),
+    batch_size=st.integers(1, 9),
+    engine=st.sampled_from([Mean, PooledMean]),
+)
+def test_the_views_that_are_missing_are_computed(contents, known, bad, nan, batch_size, engine):
+    class Engine(Each, engine):
+        def __call__(self, pixels):
+            mean, each = super().__call__(pixels)
+            return mean, np.where(np.isnan(mean), np.nan, each)
+
+    broken = {float(views_of(20 * content)[2].mean()) for content in nan}
+    lost = {
+        content
+        for content in range(10)
+        if {float(view.mean()) for view in views_of(20 * content)[known.get(content, 0) :]} & broken
+    }
+    leading = {digest(20 * content): count for content, count in known.items()}
+    source = Painted([20 * content for content in contents], bad)
+    running = Engine(broken)
+    got = list(batches(source, running, batch_size=batch_size, spec=VIEWS, known=leading))
+    usable = [i for i, content in enumerate(contents) if i not in bad and content not in lost]
+    assert [row for batch in got for row in batch.rows.tolist()] == usable
+    assert [row for batch in got for row, _ in batch.failures] == sorted(set(range(len(contents))) - set(usable))
+    seen = set()
+    for batch in got:
+        expected = [np.empty((0, 48), np.float32)]
+        for row, fresh in zip(batch.rows.tolist(), batch.fresh.tolist(), strict=True):
+            content = contents[row]
+            assert fresh == (0 if content in seen else 4 - known.get(content, 0))
+            seen.add(content)
+            expected.append(views_of(20 * content)[4 - fresh :])
+        if batch.features:
+            np.testing.assert_array_equal(batch.features[1], np.concatenate(expected))
+        else:
+            assert sum(map(len, expected)) == 0
+    shown = {content for i, content in enumerate(contents) if i not in bad}
+    assert sum(running.sizes) == sum(4 - known.get(content, 0) for content in shown)
+    assert all(count < batch_size + 4 for count in running.sizes)
+
+
+def test_views_are_the_same_for_an_engine_that_resizes():
+    class Resizing(Each):
+        resizes = True
+
+        def start(self, images, submit):
+            kinds.extend(type(image) for image in images)
+            shown = [
+                image if isinstance(image, Cropped) else preprocess(Image.fromarray(image), PREPROCESSING)
+                for image in images
+            ]
+            features = self(np.stack(shown))
+            return lambda: features
+
+    kinds = []
+    spec = replace(VIEWS, augment="rrc hflip")
+    for known in (0, 1, 3):
+        one, other = (
+            list(batches(Numbered(7), engine, spec=spec, known={digest(i): known for i in range(7)}))
+            for engine in (Each(), Resizing())
+        )
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert (a.start, a.stop, a.digests, a.fresh.tolist()) == (b.start, b.stop, b.digests, b.fresh.tolist())
+            np.testing.assert_array_equal(a.features[1], b.features[1])
+    assert kinds[:4] == [np.ndarray, Cropped, Cropped, Cropped]
+    assert kinds[28:31] == [Cropped] * 3
+
+
 def test_a_long_stretch_of_known_samples_ends_now_and_then():
     source = Painted([1] * 1000)
     engine = Mean()
@@ -143,7 +259,7 @@ def test_what_is_known_is_not_decoded(monkeypatch):
     def refuse(data):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("featx.extraction._loop.decode_image", refuse)
+    monkeypatch.setattr("featx.extraction._sample.decode_image", refuse)
     (batch,) = batches(Painted([1, 2, 1]), known={digest(1), digest(2)})
     assert batch.rows.tolist() == [0, 1, 2]
 

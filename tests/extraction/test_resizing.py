@@ -126,7 +126,7 @@ def test_fast_is_fast_and_other_features():
         outputs = plan_outputs(backbone)
         engine = TorchEngine(backbone, outputs)
         (batch,) = extract_batches(
-            One(), [0], [(0, 1)], engine, backbone.preprocessing, batch_size=1, workers=1, timings=Timings()
+            One(), [0], [(0, 1)], engine, outputs[0].spec, batch_size=1, workers=1, timings=Timings()
         )
         np.testing.assert_array_equal(
             batch.features[0], engine(np.array([load_pixels(large, backbone.preprocessing)]))[0]

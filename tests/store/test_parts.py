@@ -179,6 +179,27 @@ def test_a_part_in_which_everything_failed(workspace):
     assert loaded.features[0].shape == (0, 3)
 
 
+def test_rows_have_as_many_images_as_are_fresh(workspace):
+    fresh = [2, 0, 3]
+    part = Part(
+        start=0, stop=3, rows=[0, 1, 2], digests=make_digests(3), features=(make_features(5),), failures=(), fresh=fresh
+    )
+    workspace.write(part)
+    (loaded,) = workspace.parts()
+    assert loaded.fresh.tolist() == fresh
+    assert loaded.fresh.dtype == np.int64
+    assert same_part(loaded, part)
+
+
+def test_a_part_that_is_discarded_is_to_be_worked_on_again(workspace):
+    for start in (0, 4):
+        workspace.write(make_part(start, start + 4))
+    first, _ = workspace.parts()
+    workspace.discard(first)
+    assert workspace.ranges() == [(4, 8)]
+    workspace.discard(first)  # which another process may have done
+
+
 def test_many_writers_fill_one_workspace(workspace):
     others = [Workspace.open(workspace.folder, MANIFEST) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -226,6 +247,10 @@ def test_a_folder_that_is_a_file_and_a_manifest_that_is_no_json(tmp_path):
         ({"digests": make_digests(2)}, "digests must have shape"),
         ({"digests": ["x" * 64] * 3}, "digests must be SHA-256"),
         ({"digests": [make_digests(1)[0] + "0"] * 3}, "digests must be SHA-256"),
+        ({"fresh": [1, 1]}, "fresh must be 3 numbers from 0, one for each row"),
+        ({"fresh": [1, -1, 3]}, "fresh must be 3 numbers from 0"),
+        ({"fresh": [True, True, True]}, "fresh must be one-dimensional integers"),
+        ({"fresh": [2, 0, 2]}, "features must be float32 or float16 with 4 rows"),
         ({"features": (make_features(2),)}, "features must be float32 or float16 with 3 rows"),
         ({"features": (make_features(3, dtype="float64"),)}, "got float64"),
     ],
