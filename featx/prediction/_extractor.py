@@ -23,8 +23,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     ----------
     backbone : str or torch.nn.Module
         See :func:`featx.load_backbone`.
-    weights, layer, pool, image_size, resize, device, precision, batch_size, workers
-        See :func:`featx.extract`.
+    weights, layer, pool, image_size, resize, device, precision, views, augment, augment_seed, batch_size, workers
+        See :func:`featx.extract`. The features of several views are averaged.
 
     Attributes
     ----------
@@ -51,6 +51,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         resize: str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        views: int = 1,
+        augment: str | None = None,
+        augment_seed: int = 0,
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> None:
@@ -62,6 +65,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         self.resize = resize
         self.device = device
         self.precision = precision
+        self.views = views
+        self.augment = augment
+        self.augment_seed = augment_seed
         self.batch_size = batch_size
         self.workers = workers
 
@@ -74,6 +80,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             layers=() if self.layer is None else (self.layer,),
             pool=self.pool,
             precision=resolve_precision(self.precision, device),
+            views=self.views,
+            augment=self.augment,
+            augment_seed=self.augment_seed,
         )
         self._outputs = outputs
         self._engine = load_engine("torch", backbone, outputs, device=device)
@@ -107,7 +116,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         if failures:
             row, reason = failures[0]
             raise SampleError(f"{source.samples[row].key!r} cannot be used ({reason}): leave it out of X and y")
-        return np.asarray(features)
+        return np.asarray(features if self.views == 1 else features.mean(axis=1))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network out, which is loaded again from the parameters when it is next needed."""

@@ -158,6 +158,7 @@ class Predictor:
             columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1),
             rows,
             {row: reason for _, _, failed in found for row, reason in failed},
+            views=self.run.specs[0].views > 1,
         )
 
     def predict(self, images: Any) -> list[Prediction]:
@@ -258,12 +259,18 @@ class Predictor:
         HeadError
             If the head's answers cannot be written as operations of ONNX.
         ParameterError
-            If the head is on several backbones that take different images.
+            If the head is on several backbones that take different images, or on several views of each image.
         EngineError
             If a backbone cannot be exported, or the file answers otherwise than :meth:`predict`.
         """
         from featx.prediction._export import export_onnx
 
+        views = self.run.specs[0].views
+        if views > 1:
+            raise ParameterError(
+                f"one ONNX file answers for the images it is shown; this head averages over {views} views of each,"
+                " which are drawn from its file: predict with featx, or fit a head on one view"
+            )
         return export_onnx(self.run, self._networks, Path(path))
 
     def _scores(self, found: Found) -> tuple[npt.NDArray[np.float64], bool]:

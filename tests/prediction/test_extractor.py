@@ -55,6 +55,15 @@ def test_the_checks_that_need_no_matrix(check):
     getattr(estimator_checks, check)("FeatureExtractor", FeatureExtractor(BACKBONE))
 
 
+def test_features_of_views_are_averaged(photos, files, tmp_path):
+    views = {"views": 3, "augment": "rotate(20) hflip", "augment_seed": 2}
+    store = featx.extract(photos, BACKBONE, cache=tmp_path, **views)
+    features = FeatureExtractor(BACKBONE, **views).fit_transform(files)
+    np.testing.assert_allclose(features, store.features.mean(axis=1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ParameterError, match="views 3 needs augment"):
+        FeatureExtractor(BACKBONE, views=3).fit()
+
+
 def test_features_are_those_of_extract(photos, files, tmp_path):
     store = featx.extract(photos, BACKBONE, layer="conv2", pool="max", image_size=24, cache=tmp_path)
     extractor = FeatureExtractor(BACKBONE, layer="conv2", pool="max", image_size=24, batch_size=5, workers=1)
