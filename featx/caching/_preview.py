@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from featx.caching._network import Network, NetworkSettings
 from featx.errors import ParameterError, SampleError
-from featx.extraction import load_pixels
+from featx.extraction import Timings, augmentation_for, load_sample
 from featx.labels import Label
 from featx.sources import Source, open_source
 from featx.spec import DEFAULT_BACKBONE
@@ -40,11 +40,14 @@ class Seen:
         See :class:`featx.Sample`.
     pixels : ndarray of shape (height, width, 3) and dtype uint8
         Resized and cropped; mean and std are not applied.
+    view : int
+        Which view of the image it is.
     """
 
     key: str
     label: Label | None
     pixels: npt.NDArray[np.uint8]
+    view: int = 0
 
 
 def preview(
@@ -64,8 +67,8 @@ def preview(
     source, backbone, limit, cache
         As :func:`extract` takes them.
     count : int
-        About how many images: equally many of each class, and at least one. Of more than 48 classes, so many that are
-        spread over them.
+        About how many pictures, all views of an image among them: equally many of each class, and at least one. Of
+        more than 48 classes, so many that are spread over them.
     layers : sequence of str
         Names of nodes; empty for the default layer.
     **settings
@@ -87,7 +90,8 @@ def preview(
     opened = open_source(source, limit=limit)
     spec = Network(cache_folder(cache), backbone, layers=layers, **settings).resolved.wanted[0].spec
     groups = _groups(opened)
-    each = ceil(count / len(groups))
+    augmentation = augmentation_for(spec.views, spec.augment, spec.augment_seed)
+    each = ceil(count / (len(groups) * spec.views))
     random = np.random.default_rng(0)
     seen, failures = [], []
     for rows in groups:
@@ -96,12 +100,12 @@ def preview(
             if found == each:
                 break
             sample = opened.samples[row]
-            try:
-                pixels = load_pixels(opened.read(row), spec.preprocessing)
-            except SampleError as error:
-                failures.append(f"{sample.key!r}: {error}")
+            loaded = load_sample(opened, spec, augmentation, lambda digest: 0, Timings(), row, resize=True)
+            if isinstance(loaded, SampleError):
+                failures.append(f"{sample.key!r}: {loaded}")
             else:
-                seen.append(Seen(sample.key, sample.label, np.asarray(pixels)))
+                views = map(np.asarray, loaded[1])
+                seen += [Seen(sample.key, sample.label, pixels, view) for view, pixels in enumerate(views)]
                 found += 1
     if not seen:
         raise SampleError(

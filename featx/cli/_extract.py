@@ -137,6 +137,9 @@ def _draw(source: "Source", backbone: str, layers: tuple[str, ...], path: str, o
     names = NetworkSettings.__annotations__.keys() | {"limit", "cache"}
     settings = {name: value for name, value in options.items() if name in names}
     seen = preview(source, backbone, layers=layers, **settings)
-    titles = [plain(one.key if one.label is None else label_words(one.label)) for one in seen]
+    titles = [
+        plain(one.key if one.label is None else label_words(one.label)) + (f", view {one.view}" if one.view else "")
+        for one in seen
+    ]
     save_figure(gallery([one.pixels for one in seen], titles), path)
     tell(f"what the network sees is drawn in {plain(path)}")

@@ -7,6 +7,8 @@ from torchvision import transforms
 
 from featx.caching import extract, preview
 from featx.errors import ParameterError, SampleError
+from featx.extraction import Augmentation
+from featx.sources import content_digest
 from tests.tiny import BACKBONE, PREPROCESSING, TinyNet, picture, write_folder
 
 
@@ -30,6 +32,20 @@ def test_settings_are_those_of_an_extraction(photos, tmp_path):
     for seen in preview(photos, BACKBONE, cache=tmp_path / "cache", **settings):
         squashed = Image.open(photos / seen.key).resize((20, 20), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(seen.pixels, np.asarray(squashed))
+
+
+def test_all_views_of_an_image_are_shown(photos, tmp_path):
+    views = {"views": 3, "augment": "rotate(20) hflip", "augment_seed": 2}
+    found = preview(photos, BACKBONE, cache=tmp_path / "cache", count=18, **views)
+    assert Counter(seen.key for seen in found) == dict.fromkeys({seen.key for seen in found}, 3)
+    assert len(found) == 18
+    for seen in found:
+        path = photos / seen.key
+        digest = content_digest(path.read_bytes())
+        expected = Augmentation.parse("rotate(20) hflip").view(
+            Image.open(path), PREPROCESSING, digest=digest, number=seen.view, seed=2
+        )
+        np.testing.assert_array_equal(seen.pixels, expected)
 
 
 @pytest.mark.parametrize(("count", "each"), [(1, 1), (4, 2), (6, 2), (100, 8)])
