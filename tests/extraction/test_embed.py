@@ -35,6 +35,19 @@ def test_the_batch_size_does_not_matter():
     np.testing.assert_allclose(results[2], results[0], rtol=1e-5, atol=1e-6)
 
 
+def test_views_have_an_axis():
+    engine, outputs = engine_and_outputs(layers=["relu"], pool="none", views=3, augment="rotate(90:90) hflip(1)")
+    (features,), rows, _ = embed(Numbered(5, bad=[1]), engine, outputs, batch_size=4, workers=2)
+    assert rows.tolist() == [0, 2, 3, 4]
+    assert features.shape == (4, 3, 16, 16, 8)
+    for row, index in enumerate(rows.tolist()):  # of one colour, so that nothing is turned but what lies outside
+        (alone,) = engine(np.full((1, 32, 32, 3), index, dtype=np.uint8))
+        for view in features[row]:
+            np.testing.assert_allclose(view, alone[0], rtol=1e-5, atol=1e-6)
+    (nothing,), _, _ = embed(Numbered(2, bad=[0, 1]), engine, outputs)
+    assert nothing.shape == (0, 3, 16, 16, 8)
+
+
 def test_only_bad_samples():
     engine, outputs = engine_and_outputs(layers=["relu"], pool="none", dtype="float16")
     features, rows, failures = embed(Numbered(3, bad=range(3)), engine, outputs)

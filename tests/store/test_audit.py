@@ -10,7 +10,7 @@ from h5py import h5d, h5p, h5s, h5t
 from featx.errors import StoreError
 from featx.store import _format as names
 from featx.store import open_store
-from tests.store.helpers import TASKS, make_features, make_labelled, save
+from tests.store.helpers import TASKS, make_features, make_labelled, make_spec, save
 
 
 @pytest.fixture
@@ -287,6 +287,14 @@ def test_features_of_another_type_than_the_spec_says(path):
 
     replace(path, "features", swap)
     assert "damaged" in refusal(path)
+
+
+def test_other_views_than_the_spec_says(tmp_path):
+    spec = make_spec(views=3, augment="hflip")
+    save(tmp_path / "b.h5", make_features(7, 3, 5), spec=spec, axes="NVC")
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        file["features"].attrs.modify("axes", np.bytes_(b"NLC"))
+    assert "damaged ('features' is not what was written)" in refusal(tmp_path / "b.h5")
 
 
 @pytest.fixture(params=TASKS)
