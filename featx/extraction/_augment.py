@@ -1,12 +1,11 @@
 """Views of an image beside the plain one: how they are drawn, as one line of text that has one spelling."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from random import Random
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,33 +99,52 @@ class Augmentation:
 
         Parameters
         ----------
-        image : PIL.Image.Image
-            Decoded, of mode RGB.
-        preprocessing : Preprocessing
-        digest : str
-            SHA-256 hex digest of the image's bytes, see :func:`featx.sources.content_digest`.
+        image, preprocessing, digest, seed
+            As :meth:`views` takes them.
         number : int
             0 for the plain image: what :func:`featx.extraction.preprocess` gives.
-        seed : int
-            Beside `digest` and `number`, what the random numbers depend on.
 
         Returns
         -------
         ndarray of shape (height, width, 3) and dtype uint8
             Of the crop's size.
         """
-        if number == 0:
-            return preprocess(image, preprocessing)
-        random = Random(int.from_bytes(sha256(f"{seed} {digest} {number}".encode("ascii")).digest()))
-        drawn = View(number, random, preprocessing)
-        if not self._transforms[0].decoded:
-            image = Image.fromarray(preprocess(image, preprocessing))
-        for transform, (_, arguments) in zip(self._transforms, self.steps, strict=True):
-            numbers: dict[str, Any] = {name: tuple(map(float, values)) for name, values in arguments}
-            image = transform.apply(image, drawn, **numbers)
+        return self.views(image, preprocessing, digest=digest, numbers=[number], seed=seed)[0]
+
+    def views(
+        self, image: Image.Image, preprocessing: Preprocessing, *, digest: str, numbers: Sequence[int], seed: int = 0
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Return several views of an image, each as :meth:`view` gives it.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Decoded, of mode RGB.
+        preprocessing : Preprocessing
+        digest : str
+            SHA-256 hex digest of the image's bytes, see :func:`featx.sources.content_digest`.
+        numbers : sequence of int
+            0 for the plain image.
+        seed : int
+            What the random numbers depend on, beside `digest` and the number of the view.
+        """
+        decoded = self._transforms[0].decoded
+        plain = None if decoded and 0 not in numbers else preprocess(image, preprocessing)
+        if plain is not None and not decoded:
+            image = Image.fromarray(plain)
         height, width = preprocessing.crop_size
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return np.asarray(image.crop((left, top, left + width, top + height)))
+        found = []
+        for number in numbers:
+            if number == 0 and plain is not None:
+                found.append(plain)
+                continue
+            random = Random(int.from_bytes(sha256(f"{seed} {digest} {number}".encode("ascii")).digest()))
+            drawn, view = View(number, random, preprocessing), image
+            for transform, (_, arguments) in zip(self._transforms, self.steps, strict=True):
+                view = transform.apply(view, drawn, **{name: tuple(map(float, given)) for name, given in arguments})
+            left, top = (view.width - width) // 2, (view.height - height) // 2
+            found.append(np.asarray(view.crop((left, top, left + width, top + height))))
+        return found
 
 
 def augmentation_for(views: int, augment: str | None, augment_seed: int) -> Augmentation | None:

@@ -70,12 +70,12 @@ def load_sample(
             else:
                 image = decode_image(data, enough=enough_for(preprocessing))
         with timings.on("transform"):
-            for number in numbers:
-                if augmentation is None:
-                    images.append(preprocess(image, preprocessing))
-                else:
-                    view = augmentation.view(image, preprocessing, digest=digest, number=number, seed=spec.augment_seed)
-                    images.append(view.view(Cropped))
+            if augmentation is None:
+                images.append(preprocess(image, preprocessing))
+            else:
+                seed = spec.augment_seed
+                views = augmentation.views(image, preprocessing, digest=digest, numbers=numbers, seed=seed)
+                images += [view.view(Cropped) for view in views]
         return digest, images
     except SampleError as error:
         return error
