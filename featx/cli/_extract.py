@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["extract", "show_extraction"]
 
 _SHOWN = 10
+_COLUMNS = 8
+"""Most views of which a preview has a row for each image."""
+
 _ENGINES = ("auto", "torch", "compile", "onnxruntime")
 """``auto`` and :data:`featx.extraction.ENGINE_NAMES`, which would take a quarter of a second to import."""
 
@@ -141,5 +144,7 @@ def _draw(source: "Source", backbone: str, layers: tuple[str, ...], path: str, o
         plain(one.key if one.label is None else label_words(one.label)) + (f", view {one.view}" if one.view else "")
         for one in seen
     ]
-    save_figure(gallery([one.pixels for one in seen], titles), path)
+    views = max(one.view for one in seen) + 1
+    columns = views if 1 < views <= _COLUMNS else None  # a row for each image
+    save_figure(gallery([one.pixels for one in seen], titles, columns=columns), path)
     tell(f"what the network sees is drawn in {plain(path)}")

@@ -161,6 +161,17 @@ def test_without_labels_a_preview_names_the_files(featx, here, drawn):
     assert sorted(titles_of(drawn["seen.png"])) == ["0.png", "1.png"]
 
 
+def test_a_row_of_a_preview_is_an_image_with_its_views(featx, photos, drawn):
+    words = ["--backbone", BACKBONE, "--views", "3", "--augment", "rotate(20) hflip", "--preview", "seen.png"]
+    featx("extract", "photos", *words)
+    row = ["{}", "{}, view 1", "{}, view 2"]
+    classes = [name for name in ("blue", "green", "red") for _ in range(2)]
+    assert titles_of(drawn["seen.png"]) == [title.format(name) for name in classes for title in row]
+    tops = [round(axes.get_position().y1, 6) for axes in drawn["seen.png"].axes]
+    assert all(len(set(tops[i : i + 3])) == 1 for i in range(0, 18, 3))
+    assert len(set(tops)) == 6
+
+
 def test_a_report_draws_what_the_run_learned(featx, here, store, drawn):
     run = library.fit_head(store, "mlp", {"max_epochs": 3})
     run.save("run")
