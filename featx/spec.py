@@ -137,6 +137,7 @@ class Preprocessing:
         *,
         image_size: int | None = None,
         resize: str | None = None,
+        interpolation: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         decode: str | None = None,
@@ -158,6 +159,7 @@ class Preprocessing:
             )
         given = {
             "resize": resize,
+            "interpolation": interpolation,
             "mean": None if mean is None else tuple(mean),
             "std": None if std is None else tuple(std),
             "decode": decode,

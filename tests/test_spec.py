@@ -281,6 +281,7 @@ def test_what_is_no_preprocessing(values, message):
         ),
         ({"resize_size": (100, 100)}, {"image_size": 1}, {"crop_size": (1, 1), "resize_size": (1, 1)}),
         ({}, {"decode": "fast"}, {"decode": "fast"}),
+        ({}, {"interpolation": "lanczos"}, {"interpolation": "lanczos"}),
         ({"decode": "fast"}, {"decode": "exact"}, {"decode": "exact"}),
         (
             {"decode": "fast", "interpolation": "bicubic", "mean": (0, 0, 0)},

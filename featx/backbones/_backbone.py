@@ -170,6 +170,7 @@ def load_backbone(
     preprocessing: Preprocessing | None = None,
     image_size: int | None = None,
     resize: str | None = None,
+    interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     decode: str | None = None,
@@ -187,7 +188,7 @@ def load_backbone(
         default pretrained ones, or for those that your own network has.
     preprocessing : Preprocessing, optional
         Instead of what the weights were trained with.
-    image_size, resize, mean, std, decode
+    image_size, resize, interpolation, mean, std, decode
         Changes to the preprocessing, see :meth:`Preprocessing.changed`.
 
     Returns
@@ -226,7 +227,9 @@ def load_backbone(
     return Backbone(
         name=architecture.name,
         network=network.float().eval().requires_grad_(False),  # the precision is the engine's to choose
-        preprocessing=trained_with.changed(image_size=image_size, resize=resize, mean=mean, std=std, decode=decode),
+        preprocessing=trained_with.changed(
+            image_size=image_size, resize=resize, interpolation=interpolation, mean=mean, std=std, decode=decode
+        ),
         origin=file or (origin if seed is not None else None if architecture.tag == AS_BUILT else architecture.tag),
         classifier=architecture.classifier(network),
         prefix_tokens=architecture.prefix_tokens(network),

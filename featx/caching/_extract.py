@@ -56,6 +56,7 @@ def extract(
     preprocessing: Preprocessing | None = None,
     image_size: int | None = None,
     resize: str | None = None,
+    interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     decode: str | None = None,
@@ -94,7 +95,7 @@ def extract(
         How a map or a token sequence becomes a row. Given without a layer, it means the last map.
     preprocessing : Preprocessing, optional
         Instead of what the weights were trained with.
-    image_size, resize, mean, std, decode : optional
+    image_size, resize, interpolation, mean, std, decode : optional
         Changes to the preprocessing, see :class:`featx.Preprocessing`.
     dtype : {"float32", "float16"}
         Type of the stored features.
@@ -152,6 +153,7 @@ def extract(
         preprocessing=preprocessing,
         image_size=image_size,
         resize=resize,
+        interpolation=interpolation,
         mean=mean,
         std=std,
         decode=decode,
@@ -186,6 +188,7 @@ def extract_layers(
     preprocessing: Preprocessing | None = None,
     image_size: int | None = None,
     resize: str | None = None,
+    interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     decode: str | None = None,
@@ -217,7 +220,7 @@ def extract_layers(
         As :func:`extract` takes it.
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
-    weights, pool, preprocessing, image_size, resize, mean, std, decode, dtype, engine, \
+    weights, pool, preprocessing, image_size, resize, interpolation, mean, std, decode, dtype, engine, \
     device, precision, views, augment, augment_seed, batch_size, workers, limit, strict, rehash, compress, name, \
     cache, out, progress
         As :func:`extract` takes them; `out` only with a single layer.
@@ -240,6 +243,7 @@ def extract_layers(
         pool=pool,
         image_size=image_size,
         resize=resize,
+        interpolation=interpolation,
         mean=mean,
         std=std,
         decode=decode,

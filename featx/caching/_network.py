@@ -33,6 +33,7 @@ class NetworkSettings(TypedDict, total=False):
     pool: str | None
     image_size: int | None
     resize: str | None
+    interpolation: str | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
     decode: str | None
@@ -58,6 +59,7 @@ class Network:
         pool: str | None = None,
         image_size: int | None = None,
         resize: str | None = None,
+        interpolation: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         decode: str | None = None,
@@ -72,6 +74,7 @@ class Network:
         changes: dict[str, Any] = {
             "image_size": image_size,
             "resize": resize,
+            "interpolation": interpolation,
             "mean": None if mean is None else tuple(mean),
             "std": None if std is None else tuple(std),
             "decode": decode,

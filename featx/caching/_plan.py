@@ -93,7 +93,7 @@ def plan(
         How many images to try it with.
     **settings
         Those of :func:`extract` that decide the numbers: `weights`, `preprocessing`, `pool`, `image_size`, `resize`,
-        `mean`, `std`, `decode`, `dtype`, `device`, `precision`, `views`, `augment`, `augment_seed`.
+        `interpolation`, `mean`, `std`, `decode`, `dtype`, `device`, `precision`, `views`, `augment`, `augment_seed`.
 
     Returns
     -------

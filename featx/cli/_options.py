@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast, get_args
 import click
 
 from featx.errors import ParameterError
-from featx.spec import Decode, Pool, Resize, StoredDtype
+from featx.spec import Decode, Interpolation, Pool, Resize, StoredDtype
 
 __all__ = ["BatchSize", "OutputFile", "Triple", "cache_option", "json_option", "network_options", "source_options"]
 
@@ -50,6 +50,7 @@ def network_options(command: F) -> F:
             "--image-size", type=click.IntRange(min=1), metavar="N", help="Side of the network's input in pixels."
         ),
         click.option("--resize", type=click.Choice(get_args(Resize)), help="How an image gets that size."),
+        click.option("--interpolation", type=click.Choice(get_args(Interpolation)), help="By which filter."),
         click.option(
             "--decode", type=click.Choice(get_args(Decode)), help="fast: JPEGs of many pixels at a fraction of them."
         ),

@@ -72,7 +72,8 @@ class TestExtract:
         assert again["hit"]
 
     def test_every_option_arrives(self, featx, photos):
-        words = "--layer conv2 --layer relu_1 --pool max --image-size 24 --resize pad --mean 0.1,0.2,0.3 --std 1,1,1"
+        words = "--layer conv2 --layer relu_1 --pool max --image-size 24 --resize pad --interpolation box"
+        words += " --mean 0.1,0.2,0.3 --std 1,1,1"
         more = "--dtype float16 --engine torch --device cpu --precision fp32 --batch-size 5 --workers 1 --limit 7"
         found = json.loads(extract(featx, *words.split(), *more.split(), "--name", "mine", "--json", "--strict").out)
         assert [one["spec"]["layer"] for one in found] == ["conv2", "relu_1"]
@@ -84,6 +85,7 @@ class TestExtract:
             preprocessing = spec["preprocessing"]
             assert preprocessing["crop_size"] == preprocessing["resize_size"] == [24, 24]
             assert (preprocessing["resize"], preprocessing["mean"]) == ("pad", [0.1, 0.2, 0.3])
+            assert preprocessing["interpolation"] == "box"
             assert preprocessing["std"] == [1.0, 1.0, 1.0]
             assert (creation["batch_size"], creation["workers"], creation["engine"]) == (5, 1, "torch")
         out = extract(featx, "--out", "deep/mine.h5", "--weights", "random:3").out.splitlines()[0]
