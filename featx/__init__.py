@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featx.fitting import (
         Run,
         Sweep,
+        advise,
         compare,
         continue_fit,
         evaluate,
@@ -50,6 +51,7 @@ __all__ = [
     "Sample",
     "Source",
     "Sweep",
+    "advise",
     "compare",
     "continue_fit",
     "evaluate",
@@ -75,7 +77,7 @@ _MODULES = {
     "errors": ("FeatxError",),
     "evaluation": ("Evaluation", "Figure"),
     "fitting": (
-        *("Run", "Sweep", "compare", "continue_fit", "evaluate", "few_shot", "fit_head"),
+        *("Run", "Sweep", "advise", "compare", "continue_fit", "evaluate", "few_shot", "fit_head"),
         *("label_errors", "leaderboard", "sweep"),
     ),
     "heads": ("list_heads",),

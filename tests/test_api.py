@@ -46,6 +46,7 @@ PUBLIC = [
     "Sample",
     "Source",
     "Sweep",
+    "advise",
     "compare",
     "continue_fit",
     "evaluate",
@@ -130,7 +131,7 @@ def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
-    heads = ["compare", "continue", "export-onnx", "label-errors", "report", "runs", "sweep"]
+    heads = ["advise", "compare", "continue", "export-onnx", "label-errors", "report", "runs", "sweep"]
     assert sorted([*everyday, *stores, *catalogue, *heads]) == COMMANDS
 
 

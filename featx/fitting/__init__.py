@@ -1,11 +1,13 @@
 """Fitting: joins stores and heads into runs, searches among heads, and tells the truth about them."""
 
+from featx.fitting._advise import Advice, advise
 from featx.fitting._answers import Answers
 from featx.fitting._compare import RunComparison, compare
 from featx.fitting._continue import continue_fit
 from featx.fitting._evaluate import Judgement, evaluate, judge_run
 from featx.fitting._fit import fit_head
 from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, label_errors
+from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
 from featx.fitting._run import Run, find_run, runs_folder
 from featx.fitting._shots import FewShot, few_shot
@@ -13,17 +15,20 @@ from featx.fitting._sweep import Progress, Sweep, sweep
 
 __all__ = [
     "PARTS",
+    "Advice",
     "Answers",
     "Entry",
     "FewShot",
     "Judgement",
     "LabelReport",
+    "LayerFigures",
     "Neighbor",
     "Progress",
     "Run",
     "RunComparison",
     "SuspectedLabel",
     "Sweep",
+    "advise",
     "compare",
     "continue_fit",
     "evaluate",

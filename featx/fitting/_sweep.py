@@ -20,7 +20,7 @@ from featx.fitting._stores import StoreLike, open_stores
 from featx.fitting._trials import Setting, TrialFile
 from featx.store import FeatureStore
 
-__all__ = ["SWEEPS", "TRIALS", "Join", "Progress", "Search", "Sweep", "sweep"]
+__all__ = ["SWEEPS", "TRIALS", "Join", "Progress", "Search", "Sweep", "sweep", "sweep_folder"]
 
 SWEEPS = "sweeps"
 """Folder of the sweeps, among the runs."""
@@ -191,8 +191,8 @@ def sweep(
     opened = tuple(open_stores(stores, cache))
     # the seed is of the rows drawn for validation, and of nothing where there are none
     choice = RowChoice(train, val, test, seed=0 if val is None else seeds[0])
-    name = _name(opened, choice)
-    folder = runs_folder() / SWEEPS / name
+    folder = sweep_folder(opened, choice)
+    name = folder.name
     contest = Contest(cv, seeds, TrialFile(folder / TRIALS), jobs, backend, watch)
     try:
         first = Ground(opened if join == "all" else opened[:1], choice)
@@ -269,6 +269,7 @@ def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     return found
 
 
-def _name(stores: Sequence[FeatureStore], choice: RowChoice) -> str:
+def sweep_folder(stores: Sequence[FeatureStore], choice: RowChoice) -> Path:
+    """Return where the trials on some rows of stores are kept."""
     words = re.sub(r"[^\w+\-]+", "_", "+".join(store.name for store in stores)).strip("-_").encode()[:_MAX_BYTES]
-    return f"{words.decode(errors='ignore')}-{Ground(tuple(stores), choice).digest[:8]}"
+    return runs_folder() / SWEEPS / f"{words.decode(errors='ignore')}-{Ground(tuple(stores), choice).digest[:8]}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import translate
 from functools import cached_property
+from typing import Any
 
 from featx.errors import ParameterError
 from featx.sources._base import ImageArray, Sample, Source
@@ -63,14 +64,29 @@ class ArrangedSource(Source):
         self._most = max_per_class
         self._seed = split_seed or 0
         _check(max_per_class, split_seed, split_hash, draws=bool(self._fractions))
+        given = {
+            "label_pattern": label_pattern,
+            "split_pattern": [[split, glob] for split, glob in pairs] or None,
+            "val_fraction": val_fraction,
+            "test_fraction": test_fraction,
+            "split_seed": split_seed,
+            "split_hash": split_hash or None,
+            "max_per_class": max_per_class,
+        }
+        self._given = {parameter: value for parameter, value in given.items() if value is not None}
         name, identity = source.name, source.identity
         if max_per_class is not None:
             name = f"{name}-max{max_per_class}"
             identity = f"{identity}#per-class={max_per_class}" + (f",{self._seed}" if self._seed else "")
         super().__init__(name, identity)
 
+    @property
+    def arranged(self) -> dict[str, Any]:
+        """What this was made with, over what the source was arranged by."""
+        return {**self._source.arranged, **self._given}
+
     @cached_property
-    def _arranged(self) -> list[tuple[int, Sample]]:
+    def _placed(self) -> list[tuple[int, Sample]]:
         """Positions in the source, and the samples that are there as they are here."""
         samples = list(self._source.samples)
         if self._label_pattern is not None:
@@ -89,10 +105,10 @@ class ArrangedSource(Source):
         return tuple(self._list())
 
     def _list(self) -> Iterator[Sample]:
-        return (sample for _, sample in self._arranged)
+        return (sample for _, sample in self._placed)
 
     def _read(self, index: int) -> bytes | ImageArray:
-        return self._source.read(self._arranged[index][0])
+        return self._source.read(self._placed[index][0])
 
     def _declared_classes(self) -> Iterable[str]:
         return self._source._declared_classes() if self._label_pattern is None else ()

@@ -79,6 +79,11 @@ class Source(ABC):
         """Which source this is, independent of working folder and spelling."""
         return self._identity
 
+    @property
+    def arranged(self) -> dict[str, Any]:
+        """What :func:`open_source` was given to arrange it by, as JSON can hold it; empty where it is as it lies."""
+        return {}
+
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """The samples, sorted by key."""
@@ -156,6 +161,11 @@ class LimitedSource(Source):
         super().__init__(f"{source.name}-first{n}", f"{source.identity}#first={n}")
         self._source = source
         self._n = n
+
+    @property
+    def arranged(self) -> dict[str, Any]:
+        """As the whole source was."""
+        return self._source.arranged
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
