@@ -26,8 +26,8 @@ def advise(stores: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
     \b
     Examples:
-      featx extract photos/ --layer blocks.2 --layer classifier.input
       featx advise photos
+      featx advise cache/photos.resnet50.0123456789ab.h5 cache/photos.resnet50.cdef01234567.h5
     """
     from featx.fitting import advise as ask
 

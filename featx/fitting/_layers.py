@@ -65,13 +65,14 @@ def _is_vectors(store: FeatureStore) -> bool:
 def stores_beside(store: FeatureStore) -> tuple[list[FeatureStore], list[str]]:
     """Return a store with those of other layers that lie beside it, and why some of these cannot be compared."""
     found, left_out = [store], []
+    identity = store.source.get("identity")
     for path in list_stores(store.path.parent):
         try:
             other = open_store(path)
         except StoreError:
             continue
-        is_other = other.spec.digest != store.spec.digest and other.source.get("identity") == store.source["identity"]
-        if not is_other or _difference(store, other) or not _is_vectors(other):
+        is_no_sibling = other.spec.digest == store.spec.digest or other.source.get("identity") != identity
+        if identity is None or is_no_sibling or _difference(store, other) or not _is_vectors(other):
             continue
         if _samples(other) == _samples(store):
             found.append(other)
@@ -82,18 +83,19 @@ def stores_beside(store: FeatureStore) -> tuple[list[FeatureStore], list[str]]:
 
 def require_one_family(stores: Sequence[FeatureStore]) -> None:
     """Raise ParameterError unless stores are different layers of one network over the same samples."""
-    first = stores[0]
+    first, seen = stores[0], {stores[0].spec.digest}
     for store in stores[1:]:
         if different := _difference(first, store):
             raise ParameterError(
                 f"stores to advise on must be of one network; {store.path.name} and {first.path.name} differ in"
                 f" {different}: give those of its layers"
             )
-        if store.spec.digest == first.spec.digest or _samples(store) != _samples(first):
+        if store.spec.digest in seen or _samples(store) != _samples(first):
             raise ParameterError(
                 f"stores to advise on must be different layers of the same samples; {store.path.name} and"
                 f" {first.path.name} are not: extract both from the source as it is now"
             )
+        seen.add(store.spec.digest)
 
 
 def _difference(a: FeatureStore, b: FeatureStore) -> str:

@@ -125,6 +125,31 @@ def test_default_layers(name, default, default_map):
     assert loaded.node(None, "avg").name == default_map
 
 
+@pytest.mark.parametrize(
+    ("name", "early"),
+    [
+        ("efficientnet_lite0", "blocks.2"),
+        ("resnet18", "layer2"),
+        ("mobilenet_v2", "features.6"),
+        ("squeezenet1_1", "features.7"),
+        ("vit_b_32", "encoder.layers.encoder_layer_5"),
+        ("small_cnn", "pool1"),
+        (BACKBONE, "conv2"),
+    ],
+)
+def test_an_early_layer_ends_a_block_halfway_at_most(name, early):
+    backbone = load_backbone(name, weights="random:0")
+    assert backbone.early_map == early
+    before = [node.name for node in backbone.nodes].index(early)
+    assert backbone.depth(early) == (before + 1) / len(backbone.nodes) <= 0.5
+    assert 0.9 < backbone.depth(backbone.default_layer) <= 1
+    assert backbone.depth("output") == 1
+
+
+def test_an_early_layer_is_a_map_or_there_is_none():
+    assert load_backbone(nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2), nn.ReLU())).early_map is None
+
+
 def test_the_default_map_does_not_change_with_the_size_of_the_images():
     """At 32 pixels ResNet's last map is one pixel, and still the last map."""
     backbone = load_backbone("resnet18", weights="random:0", image_size=32)

@@ -37,6 +37,13 @@ def test_labels_and_splits_cost_no_computation(featx, pets):
     answer = featx("extract", *LABELLED, *words)
     assert "3 classes, test 6, train 42, val 12" in answer.out
     drawn = open_store(plain.path)
+    assert drawn.source["arranged"] == {
+        "label_pattern": r"^(\w+)\.",
+        "val_fraction": 0.2,
+        "test_fraction": 0.1,
+        "split_seed": 123,
+    }
+    assert "arranged" not in plain.source
     assert TinyNet.images == before
     assert Counter(zip(drawn.splits, drawn.labels.tolist(), strict=True)) == {
         **{("train", label): 14 for label in range(3)},
