@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.evaluation import Figure, FoldComparison, compare_folds
-from featx.fitting._commands import command, network_words, source_words
+from featx.fitting._commands import command, network_words, option_words, source_words
 from featx.fitting._ground import Ground, RowChoice, forget_grounds
 from featx.fitting._layers import (
     LayerFigures,
@@ -78,12 +78,10 @@ class Advice:
     size : {"small", "large"}
     kinship : {"similar", "different"}
         To what the network was trained on.
-    way : str
-        What is known to work then.
-    reasons, doubts : tuple of str
-        What speaks for it, and what is uncertain, with the numbers.
     steps : tuple of (str, str)
         What to try next, and the command.
+    left_out : tuple of str
+        Stores of other layers that cannot be held against these, and why.
     """
 
     source: str
@@ -98,10 +96,8 @@ class Advice:
     gain: FoldComparison | None
     size: Size
     kinship: Kinship
-    way: str
-    reasons: tuple[str, ...]
-    doubts: tuple[str, ...]
     steps: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...]
 
     @property
     def situation(self) -> str:
@@ -109,17 +105,59 @@ class Advice:
         to = "similar to" if self.kinship == "similar" else "different from"
         return f"{self.size} data, {to} what {self.backbone} was trained on"
 
+    @property
+    def way(self) -> str:
+        """What is known to work in that situation."""
+        return _WAYS[self.size, self.kinship]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What speaks for it, with the numbers."""
+        last, each = self.layers[-1], self.n / self.classes
+        found = [
+            f"{self.n:,} training images of {self.classes} classes, {each:,.0f} of each on average: {self.size} (large"
+            f" is {LARGE:,} or more, and {LARGE_CLASS:,} of each)",
+            f"kNN, which learns nothing, is right {_share(last.neighbors)} of the time on {last.layer}, where always"
+            f" answering the most frequent class is {self.most_frequent:.3f}: {_share(self.skill)} of the way from that"
+            f" to 1 (similar is {GROUPED:g} or more)",
+        ]
+        if self.early is not None and self.gain is not None:
+            gain = self.gain
+            found.append(
+                f"from {self.early.layer} to {last.layer}, logistic regression goes from"
+                f" {self.early.linear.value:.3f} to {last.linear.value:.3f}: {gain.value:+.3f} ({gain.low:+.3f} to"
+                f" {gain.high:+.3f}), so that the {_better(gain)}"
+            )
+        return tuple(found)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is uncertain about it."""
+        found = []
+        if self.layers[-1].depth <= EARLIER:
+            found.append(
+                f"{self.layers[-1].layer} is no late layer: kNN on it says little of what the whole network knows"
+            )
+        if self.gain is None:
+            found.append("there is no store of an earlier layer to hold against this one: kNN alone has spoken")
+        elif self.gain.low <= 0 <= self.gain.high:
+            found.append("the earlier layer and the last are equally good within the noise: kNN alone has spoken")
+        if self.skill.low < GROUPED <= self.skill.high:
+            found.append(f"kNN's share is within the noise of {GROUPED:g}: similar or different is nearly a toss-up")
+        return (*found, *self.left_out)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything, as JSON can hold it."""
-        layers = [{**asdict(one), "store": str(one.store), "values": list(one.values)} for one in self.layers]
         return {
             **asdict(self),
-            "layers": layers,
+            "layers": [{**asdict(one), "store": str(one.store), "values": list(one.values)} for one in self.layers],
             "early": None if self.early is None else self.early.layer,
             "situation": self.situation,
+            "way": self.way,
             "reasons": list(self.reasons),
             "doubts": list(self.doubts),
             "steps": [{"what": what, "command": line} for what, line in self.steps],
+            "left_out": list(self.left_out),
         }
 
 
@@ -199,41 +237,13 @@ def advise(
         gain=gain,
         size=size,
         kinship=kinship,
-        way=_WAYS[size, kinship],
-        reasons=_reasons(n, classes, size, last, most_frequent, skill, early, gain),
-        doubts=(*_doubts(last, skill, early, gain), *left_out),
-        steps=_steps(size, kinship, found[-1], last, early),
+        steps=_steps(size, kinship, found[-1], last, early, option_words({"train": train, "val": val, "test": test})),
+        left_out=tuple(left_out),
     )
 
 
 def _skill(accuracy: Figure, most_frequent: float) -> Figure:
     return Figure(*((value - most_frequent) / (1 - most_frequent) for value in vars(accuracy).values()))
-
-
-def _reasons(
-    n: int,
-    classes: int,
-    size: Size,
-    last: LayerFigures,
-    most_frequent: float,
-    skill: Figure,
-    early: LayerFigures | None,
-    gain: FoldComparison | None,
-) -> tuple[str, ...]:
-    found = [
-        f"{n:,} training images of {classes} classes, {n / classes:,.0f} of each on average: {size} (large is"
-        f" {LARGE:,} or more, and {LARGE_CLASS:,} of each)",
-        f"kNN, which learns nothing, is right {_share(last.neighbors)} of the time on {last.layer}, where always"
-        f" answering the most frequent class is {most_frequent:.3f}: {_share(skill)} of the way from that to 1 (similar"
-        f" is {GROUPED:g} or more)",
-    ]
-    if early is not None and gain is not None:
-        found.append(
-            f"from {early.layer} to {last.layer}, logistic regression goes from {early.linear.value:.3f} to"
-            f" {last.linear.value:.3f}: {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), so that the"
-            f" {_better(gain)}"
-        )
-    return tuple(found)
 
 
 def _better(gain: FoldComparison) -> str:
@@ -242,52 +252,41 @@ def _better(gain: FoldComparison) -> str:
     return "earlier layer is the better one" if gain.high < 0 else "difference is within the noise"
 
 
-def _doubts(
-    last: LayerFigures, skill: Figure, early: LayerFigures | None, gain: FoldComparison | None
-) -> tuple[str, ...]:
-    found = []
-    if last.depth <= EARLIER:
-        found.append(f"{last.layer} is no late layer, and kNN on it says little of what the whole network knows")
-    if early is None:
-        found.append("there is no store of an earlier layer to hold against this one: kNN alone has spoken")
-    elif gain is not None and gain.low <= 0 <= gain.high:
-        found.append("the earlier layer and the last are equally good within the noise: kNN alone has spoken")
-    if skill.low < GROUPED <= skill.high:
-        found.append(f"kNN's share is within the noise of {GROUPED:g}: similar or different is nearly a toss-up")
-    return tuple(found)
-
-
 def _share(figure: Figure) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
 
 
 def _steps(
-    size: Size, kinship: Kinship, store: FeatureStore, last: LayerFigures, early: LayerFigures | None
+    size: Size,
+    kinship: Kinship,
+    store: FeatureStore,
+    last: LayerFigures,
+    early: LayerFigures | None,
+    rows: Sequence[str],
 ) -> tuple[tuple[str, str], ...]:
+    """Return what to try next, with commands that name the same rows as this one did."""
     source, network = source_words(store), network_words(store)
-    from_node = store.backbone.get("early") or "NODE"
+    halfway = store.backbone.get("early") or "NODE"
     steps = []
     if last.depth <= EARLIER:
         steps.append(("keep the last layer, too", command("extract", *source, *network)))
     if early is None:
-        what = "keep an earlier layer, too" + ("" if from_node != "NODE" else " (`featx layers` lists them)")
-        steps.append((what, command("extract", *source, *network, "--layer", from_node)))
+        which = "" if halfway != "NODE" else " (`featx layers` lists them)"
+        steps.append((f"keep an earlier layer, too{which}", command("extract", *source, *network, "--layer", halfway)))
     if steps:
-        steps.append(("ask again", command("advise", store.path)))
-    if size == "small":
-        if kinship == "similar":
-            heads = [word for head in ("logistic", "knn", "mlp") for word in ("--head", head)]
-            steps.append(("choose among heads", command("sweep", last.store, *heads)))
-        elif early is not None:
-            joined = command("sweep", early.store, last.store, "--stores", "auto")
-            steps.append(("let cross-validation choose one layer, or both", joined))
-        return tuple(steps)
-    head = f"runs/{store.name}-head"
-    steps.append(("train a head to begin with", command("fit-head", last.store, "--out", head)))
-    begin = "input" if kinship == "different" else from_node
-    upper = ["--from", begin, "--init-head", head]
-    steps.append(("fine-tune from there", command("fine-tune", *source, *network, *upper)))
-    if kinship == "different":
-        scratch = ["--backbone", "small_cnn", "--weights", "random:0", "--from", "input", "--fresh-head"]
-        steps.append(("for comparison, from scratch", command("fine-tune", *source, *scratch)))
+        steps.append(("ask again", command("advise", store.path, *rows)))
+    if (size, kinship) == ("small", "similar"):
+        heads = [word for head in ("logistic", "knn", "mlp") for word in ("--head", head)]
+        steps.append(("choose among heads", command("sweep", last.store, *heads, *rows)))
+    elif size == "small" and early is not None:
+        joined = command("sweep", early.store, last.store, "--stores", "auto", *rows)
+        steps.append(("let cross-validation choose one layer, or both", joined))
+    elif size == "large":
+        head = f"runs/{store.name}-head"
+        begin = ["--from", "input" if kinship == "different" else halfway, "--init-head", head]
+        steps.append(("train a head to begin with", command("fit-head", last.store, *rows, "--out", head)))
+        steps.append(("fine-tune from there", command("fine-tune", *source, *network, *begin, *rows)))
+        if kinship == "different":
+            scratch = ["--backbone", "small_cnn", "--weights", "random:0", "--from", "input", "--fresh-head"]
+            steps.append(("for comparison, from scratch", command("fine-tune", *source, *scratch, *rows)))
     return tuple(steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from featx.store import FeatureStore, cache_folder
 
-__all__ = ["command", "network_words", "source_words"]
+__all__ = ["command", "network_words", "option_words", "source_words"]
 
 _ON_DISK = ("file", "folder", "idx", "manifest", "npz", "tar", "zip")
 _BY_NAME = ("hf", "torchvision")
@@ -30,7 +30,7 @@ def source_words(store: FeatureStore) -> list[str]:
     part = _PART.search(rest)
     whole = rest[: part.start()] if part else rest
     words = [whole if kind in _ON_DISK else f"{kind}:{whole}" if kind in _BY_NAME else "SOURCE"]
-    words += _options(store.source.get("arranged", {}))
+    words += option_words(store.source.get("arranged", {}))
     limits = _FIRST.findall(part[0]) if part else []
     words += ["--limit", min(limits, key=int)] if limits else []
     cache = store.path.parent
@@ -50,10 +50,10 @@ def network_words(store: FeatureStore) -> list[str]:
         "dtype": spec.dtype if spec.dtype != "float32" else None,
         "precision": spec.precision if spec.precision != "fp32" else None,
     }
-    return _options(settings)
+    return option_words(settings)
 
 
-def _options(settings: Mapping[str, Any]) -> list[str]:
+def option_words(settings: Mapping[str, Any]) -> list[str]:
     """Return settings as options; those that are None are left out, lists of pairs are repeated."""
     words = []
     for name, value in settings.items():

@@ -201,9 +201,12 @@ def test_large_is_so_many_of_each_class(here):
 
 def test_rows_for_validation_and_test_take_no_part(here, data):
     splits = np.array(["train", "train", "val", "test"] * 60)
-    X = np.where(np.isin(splits, ["val", "test"])[:, None], np.nan, data[0]).astype(np.float32)
-    advice = advise(put(here, "fc.input", X, data[1], depth=0.99, splits=splits.tolist()))
-    assert advice.n == 120
+    X = np.where((splits == "test")[:, None], np.nan, data[0]).astype(np.float32)
+    store = put(here, "fc.input", X, data[1], depth=0.99, splits=splits.tolist())
+    assert advise(store).n == 120
+    advice = advise(store, train="val", val="train")
+    assert advice.n == 60
+    assert [line[-23:] for line in commands(advice)[1:]] == ["--train val --val train"] * 2
 
 
 def test_which_stores_are_found_beside_one(here, data):
