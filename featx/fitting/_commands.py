@@ -49,6 +49,9 @@ def network_words(store: FeatureStore) -> list[str]:
         "decode": preprocessing.decode if preprocessing.decode != "exact" else None,
         "dtype": spec.dtype if spec.dtype != "float32" else None,
         "precision": spec.precision if spec.precision != "fp32" else None,
+        "views": spec.views if spec.views > 1 else None,
+        "augment": spec.augment or None,
+        "augment_seed": spec.augment_seed or None,
     }
     return option_words(settings)
 

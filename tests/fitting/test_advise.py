@@ -1,5 +1,6 @@
 import shlex
 
+import click
 import numpy as np
 import pytest
 from scipy.stats import t
@@ -57,7 +58,8 @@ def check_that_commands_are_understood(advice):
         featx, name, *words = shlex.split(line)
         assert featx == "featx"
         if name in group.commands:
-            group.commands[name].make_context(name, words).close()
+            top = click.Context(group, **group.context_settings)
+            group.commands[name].make_context(name, words, parent=top).close()
         else:
             assert name == "fine-tune"
 
@@ -170,6 +172,20 @@ def test_without_an_earlier_layer_it_says_how_to_get_one(here, data):
     assert set(zip(middle[::2], middle[1::2], strict=True)) == given
     check_that_commands_are_understood(advice)
     assert again == f"featx advise {last.path}"
+
+
+def test_what_decides_the_numbers_is_named(here, data):
+    X, y = data
+    spec = {"views": 2, "augment": "hflip(p=0.5)", "augment_seed": 3, "precision": "bf16", "dtype": "float16"}
+    views = np.stack([X, X], axis=1).astype(np.float16)
+    store = put(here, "fc.input", views, y, depth=0.99, spec=spec, axes="NVC", backbone={"reloadable": False})
+    advice = advise(store)
+    check_that_commands_are_understood(advice)
+    assert shlex.split(commands(advice)[0])[3:] == [
+        *("--backbone", "BACKBONE", "--weights", "V1", "--image-size", "224", "--dtype", "float16"),
+        *("--precision", "bf16", "--views", "2", "--augment", "hflip(p=0.5)", "--augment-seed", "3"),
+        *("--layer", "layer2"),
+    ]
 
 
 def test_the_cache_is_named_where_it_is_another(here, data):
