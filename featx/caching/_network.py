@@ -141,6 +141,11 @@ class Network:
                 "reloadable": isinstance(self._backbone, str),
                 "depth": {output.node.name: round(network.depth(output.node.name), 3) for output in outputs},
                 "early": network.early_map,
+                "changes": {
+                    name: list(value) if isinstance(value, tuple) else value
+                    for name, value in self._changes.items()
+                    if value is not None
+                },
             },
         )
 

@@ -33,7 +33,8 @@ class Resolved:
         Where it runs.
     backbone : dict
         ``name`` and ``weights`` as :func:`featx.load_backbone` takes them, and whether it can be loaded so; ``depth``
-        of each layer that is asked for, and the name of an ``early`` one (see :class:`featx.Backbone`).
+        of each layer that is asked for, and the name of an ``early`` one (see :class:`featx.Backbone`); and the
+        ``changes`` to the preprocessing.
     """
 
     wanted: tuple[Wanted, ...]

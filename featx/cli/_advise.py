@@ -6,6 +6,7 @@ import click
 
 from featx.cli._options import cache_option, json_option
 from featx.cli._output import plain, print_json, print_table, tell, with_interval
+from featx.errors import printable
 
 __all__ = ["advise"]
 
@@ -55,6 +56,6 @@ def advise(stores: tuple[str, ...], as_json: bool, **options: Any) -> None:
         click.echo(f"  - {plain(reason)}")
     click.echo("\nnext:")
     for what, line in advice.steps:
-        click.echo(f"  # {plain(what)}\n  {plain(line)}")
+        click.echo(f"  # {plain(what)}\n  {printable(line)}")  # a backslash is the shell's
     for doubt in advice.doubts:
         tell(f"note: {doubt}")

@@ -39,14 +39,15 @@ def source_words(store: FeatureStore) -> list[str]:
 
 def network_words(store: FeatureStore) -> list[str]:
     """Return what makes the same network, with the same preprocessing, on the command line; BACKBONE for an object."""
-    spec, preprocessing = store.spec, store.spec.preprocessing
-    height, width = preprocessing.crop_size
+    spec = store.spec
+    changes = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in store.backbone.get("changes", {}).items()
+    }
     settings = {
         "backbone": store.backbone.get("name") if store.backbone.get("reloadable") else "BACKBONE",
         "weights": store.backbone.get("weights"),
-        "image_size": height if height == width else None,
-        "resize": preprocessing.resize if preprocessing.resize != "crop" else None,
-        "decode": preprocessing.decode if preprocessing.decode != "exact" else None,
+        **changes,
         "dtype": spec.dtype if spec.dtype != "float32" else None,
         "precision": spec.precision if spec.precision != "fp32" else None,
         "views": spec.views if spec.views > 1 else None,

@@ -277,9 +277,11 @@ def test_only_bad_images_is_an_error_that_says_why(tmp_path, cache):
 
 def test_a_network_as_an_object_is_named_after_its_class(photos, cache):
     store = extract(photos, tiny_net(), cache=cache)
-    where = {"depth": {"output": 1.0}, "early": "conv2"}
+    where = {"depth": {"output": 1.0}, "early": "conv2", "changes": {}}
     assert store.backbone == {"name": "tests.tiny:TinyNet", "weights": None, "reloadable": False, **where}
     named = extract(photos, BACKBONE, cache=cache)
+    changed = extract(photos, BACKBONE, image_size=40, mean=(0.5, 0.5, 0.5), cache=cache)
+    assert changed.backbone["changes"] == {"image_size": 40, "mean": [0.5, 0.5, 0.5]}
     assert named.backbone == {"name": BACKBONE, "weights": None, "reloadable": True, **where}
     assert store.features.tobytes() == named.features.tobytes()
 

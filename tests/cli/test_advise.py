@@ -1,16 +1,20 @@
 import json
+import shlex
 
 from tests.tiny import BACKBONE, write_folder
 
 
 def test_advise_and_its_commands_lead_on(featx, here):
     write_folder(here / "photos", per_class=12)
-    featx("extract", "photos", "--backbone", BACKBONE, "--engine", "torch")
+    options = ("--label-pattern", r"(blue|green|red)/0\d+\.", "--image-size", "40", "--std", "0.5,0.25,0.5")
+    featx("extract", "photos", "--backbone", BACKBONE, "--engine", "torch", *options)
     first = featx("advise", "photos", "--cv", "3")
     assert f"small data, similar to what {BACKBONE} was trained on: train a head" in first.out
     assert "note: there is no store of an earlier layer" in first.err
     line = next(line for line in first.out.splitlines() if "extract" in line)
-    featx(*line.split()[1:], "--engine", "torch")
+    words = shlex.split(line)
+    assert words[3:5] == list(options[:2])
+    featx(*words[1:], "--engine", "torch")
     second = featx("advise", first.out.split("featx advise ")[1].split()[0], "--cv", "3")
     assert "no store of an earlier layer" not in second.err
     assert "from conv2 to output, logistic regression goes from " in second.out

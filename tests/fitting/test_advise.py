@@ -160,14 +160,12 @@ def test_without_an_earlier_layer_it_says_how_to_get_one(here, data):
     extract, again, _ = commands(advice)
     words = shlex.split(extract)
     assert words[:3] == ["featx", "extract", "/data/my pets"]
-    assert words[-8:] == [
-        *("--backbone", "torchvision:net", "--weights", "V1", "--image-size", "224", "--layer", "layer2")
-    ]
+    assert words[-6:] == [*("--backbone", "torchvision:net", "--weights", "V1", "--layer", "layer2")]
     given = {
         *(("--label-pattern", "^(cat|dog|eel)"), ("--split-pattern", "val=*.9.jpg"), ("--max-per-class", "80")),
         *(("--split-seed", "3"), ("--limit", "240")),
     }
-    middle = words[3:-8]
+    middle = words[3:-6]
     middle.remove("--split-hash")
     assert set(zip(middle[::2], middle[1::2], strict=True)) == given
     check_that_commands_are_understood(advice)
@@ -177,12 +175,24 @@ def test_without_an_earlier_layer_it_says_how_to_get_one(here, data):
 def test_what_decides_the_numbers_is_named(here, data):
     X, y = data
     spec = {"views": 2, "augment": "hflip(p=0.5)", "augment_seed": 3, "precision": "bf16", "dtype": "float16"}
+    facts = {"reloadable": False, "changes": {"image_size": 96, "mean": [0.5, 0.5, 0.25]}}
     views = np.stack([X, X], axis=1).astype(np.float16)
-    store = put(here, "fc.input", views, y, depth=0.99, spec=spec, axes="NVC", backbone={"reloadable": False})
+    store = put(here, "fc.input", views, y, depth=0.99, spec=spec, axes="NVC", backbone=facts)
     advice = advise(store)
     check_that_commands_are_understood(advice)
     assert shlex.split(commands(advice)[0])[3:] == [
-        *("--backbone", "BACKBONE", "--weights", "V1", "--image-size", "224", "--dtype", "float16"),
+        *(
+            "--backbone",
+            "BACKBONE",
+            "--weights",
+            "V1",
+            "--image-size",
+            "96",
+            "--mean",
+            "0.5,0.5,0.25",
+            "--dtype",
+            "float16",
+        ),
         *("--precision", "bf16", "--views", "2", "--augment", "hflip(p=0.5)", "--augment-seed", "3"),
         *("--layer", "layer2"),
     ]
@@ -258,9 +268,7 @@ def test_only_an_early_layer(here, data):
     early = put(here, "layer2", *data, depth=0.4)
     advice = advise(early)
     assert any("layer2 is no late layer" in doubt for doubt in advice.doubts)
-    assert commands(advice)[0] == (
-        "featx extract '/data/my pets' --backbone torchvision:net --weights V1 --image-size 224"
-    )
+    assert commands(advice)[0] == ("featx extract '/data/my pets' --backbone torchvision:net --weights V1")
 
 
 def test_wrong_stores(here, data):
