@@ -220,17 +220,17 @@ def _places(
     The last views are those that were computed; what comes before them is in stores, behind the parts.
     """
     views = target.wanted.spec.views
-    nothing = (0, 0)
-    ends = np.array([fresh.get(digest, (*nothing, 0)) for digest in digests], dtype=np.int64).reshape(-1, 3)
-    stored = [
-        target.known.place(digest) if count < views else nothing
-        for digest, count in zip(digests, ends[:, 2].tolist(), strict=True)
+    ends = [fresh.get(digest, (0, 0, 0)) for digest in digests]
+    starts = [
+        target.known.place(digest) if count < views else (0, 0)
+        for digest, (_, _, count) in zip(digests, ends, strict=True)
     ]
-    starts = np.array(stored, dtype=np.int64).reshape(-1, 2)
-    view = np.arange(views) - (views - ends[:, 2:])  # counted from the first that was computed
-    computed = np.stack(np.broadcast_arrays(ends[:, :1], ends[:, 1:2] + view), axis=-1)
-    known = np.stack(np.broadcast_arrays(parts + starts[:, :1], starts[:, 1:] + np.arange(views)), axis=-1)
-    places = np.where((view < 0)[..., None], known, computed)
+    part, row, count = np.array(ends, dtype=np.int64).reshape(-1, 3, 1).swapaxes(0, 1)
+    store, store_row = np.array(starts, dtype=np.int64).reshape(-1, 2, 1).swapaxes(0, 1)
+    view, first = np.arange(views), views - count
+    numbers = np.where(view < first, parts + store, part)
+    rows = np.where(view < first, store_row + view, row + view - first)
+    places = np.stack([numbers, rows], axis=-1)
     return places if views > 1 else places[:, 0]
 
 
@@ -248,6 +248,7 @@ def _changes(
         before.update((key, None) for key, _ in old.failures)
     others = {key: digest for key, digest in now.items() if before.get(key) != digest}
     failed = {key for key, _ in failures}
+    sent = sum(count for _, _, count in fresh.values())
     return Changes(
         kept=len(now) - len(others),
         new=len((others.keys() | failed) - before.keys()),
@@ -255,8 +256,6 @@ def _changes(
         removed=len(before.keys() - now.keys() - failed),
         copied=len(others) - len(fresh.keys() & set(others.values())),
         computed=computed,
-        resumed=max(
-            0, sum(count for _, _, count in fresh.values()) - computed
-        ),  # several processes may meet one content at the same time
+        resumed=max(0, sent - computed),  # several processes may meet one content at the same time
         failed=len(failed),
     )

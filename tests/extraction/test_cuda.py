@@ -11,8 +11,9 @@ from torch import nn
 
 from featx.backbones import load_backbone
 from featx.errors import EngineError
-from featx.extraction import _cuda, _device, plan_outputs, preprocess
+from featx.extraction import TorchEngine, _cuda, _device, embed, plan_outputs, preprocess
 from featx.extraction._cuda import CudaEngine
+from featx.sources import open_images
 from featx.spec import Preprocessing
 from tests.tiny import picture
 
@@ -323,6 +324,25 @@ def test_jpeg_files_are_decoded_all_at_once_and_mixed_with_images():
     close(features(engine, files), expected(backbone, decoded))
     close(features(engine, decoded), expected(backbone, decoded))
     assert decoder.counts == [6, 9]
+
+
+@pytest.mark.parametrize("text", ["affine(degrees=20) hflip", "rrc", "tencrop"])
+@pytest.mark.parametrize("decode", ["exact", "gpu"])
+def test_views_are_those_of_the_processor(tmp_path, text, decode):
+    files = [tmp_path / f"{number}.jpg" for number in range(9)]
+    for file, image in zip(files, photographs(), strict=True):
+        file.write_bytes(encoded(image))
+    found = []
+    for mode in ("exact", decode):
+        backbone = load_backbone(Net(), decode=mode)
+        outputs = plan_outputs(backbone, layers=["norm", "fc.input"], views=4, augment=text, augment_seed=2)
+        on_the_device = CudaEngine(backbone, outputs, device="cpu", decode_jpegs=Decoder())
+        engine = on_the_device if found else TorchEngine(backbone, outputs)
+        found.append(embed(open_images(files), engine, outputs, batch_size=5, workers=2))
+    (wanted, rows, _), (got, same, failures) = found
+    assert (rows.tolist(), same.tolist(), failures) == (list(range(9)), list(range(9)), ())
+    assert wanted[1].shape == (9, 4, 32)
+    close(got, wanted)
 
 
 def test_a_file_that_the_device_refuses_is_decoded_by_the_processor_and_a_bad_one_gives_nan():
