@@ -172,6 +172,7 @@ CASES = {
     "colorjitter(0.4,0.3,0.2,0.1)": v2.ColorJitter(0.4, 0.3, 0.2, 0.1),
     "colorjitter(contrast=0.5:0.9,hue=-0.2:0)": v2.ColorJitter(contrast=(0.5, 0.9), hue=(-0.2, 0)),
     "blur(5,sigma=0.5:1.5)": v2.GaussianBlur(5, sigma=(0.5, 1.5)),
+    "blur": v2.GaussianBlur(9),
     "randaugment": v2.RandAugment(),
     "randaugment(n=3,magnitude=15)": v2.RandAugment(3, 15),
     "randaugment(n=1,magnitude=29)": v2.RandAugment(1, 29),
@@ -203,7 +204,12 @@ def test_with_the_same_random_numbers_they_do_what_torchvision_does(text):
                 )
             else:
                 theirs = CASES[text](image)
-        np.testing.assert_array_equal(mine, np.asarray(theirs), err_msg=f"{text}, seed {seed}")
+        difference = np.abs(mine.astype(int) - np.asarray(theirs))
+        if "blur" in text:  # which is summed up in another order
+            assert difference.max() <= 1
+            assert (difference > 0).mean() < 1e-3
+        else:
+            assert difference.max() == 0, f"{text}, seed {seed}"
         seen.add(mine.tobytes())
     assert len(seen) >= 2
 
@@ -386,11 +392,6 @@ class TestWhatFits:
         Augmentation.parse("tencrop").require_fit(Preprocessing())
         with pytest.raises(ParameterError, match="augment 'tencrop' needs images that are larger than what is cut out"):
             Augmentation.parse("tencrop").require_fit(squashed)
-
-    def test_a_blur_wider_than_the_image(self):
-        with pytest.raises(ParameterError, match="kernel_size of blur must be less than twice the image's 40 pixels"):
-            view("blur(81)")
-        view("blur(79)")
 
 
 def test_torchvision_is_loaded_for_what_it_does_alone():

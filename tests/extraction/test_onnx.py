@@ -265,6 +265,7 @@ def test_the_key_is_of_what_decides_the_graph():
     key = graph_key([spec])
     same = replace(preprocessing, resize="pad", interpolation="lanczos", resize_size=(300, 300))
     assert key == graph_key([replace(spec, dtype="float16", preprocessing=same)])
+    assert key == graph_key([replace(spec, views=3, augment="hflip", augment_seed=1)])
     others = [
         replace(spec, **change)
         for change in (
