@@ -1,5 +1,6 @@
 """What nets for classes and for values share: fitting, asking, showing, keeping."""
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Self
@@ -11,13 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import nn
 
-from featx.errors import HeadError
 from featx.heads.nets._batches import Rows, as_tensor
 from featx.heads.nets._input import checked_rows, device_of, hold_out, row_shape, scaling_of, seed_of
 from featx.heads.nets._layers import Standardize, build_layers, parse_layers
 from featx.heads.nets._optimizers import OPTIMIZERS, optimizer_settings, parse_schedule
 from featx.heads.nets._settings import check_settings
-from featx.heads.nets._state import net_state, read_net_state
+from featx.heads.nets._state import epochs_of, net_state, read_net_state
 from featx.heads.nets._summary import summarize
 from featx.heads.nets._targets import ClassCoding, ValueCoding
 from featx.heads.nets._training import Memory, Plan, train
@@ -81,7 +81,7 @@ class Net(BaseEstimator):
         return self._train(rows, held_out, seed, device)
 
     def _train(self, rows: Rows, held_out: Rows | None, seed: int, device: torch.device) -> Self:
-        before = len(self.history_)
+        before = epochs_of(self.history_)
         plan = Plan(
             optimizer=OPTIMIZERS[self.optimizer],
             settings={
@@ -99,13 +99,13 @@ class Net(BaseEstimator):
         self.module_.to(device)
         history, best, self._memory = train(self.module_, self.coding_.link, rows, held_out, plan, self._memory)
         self.module_.cpu()
-        if not all(bool(values.isfinite().all()) for values in self.module_.state_dict().values()):
-            raise HeadError(
-                f"the net's parameters must stay finite, and did not at learning_rate={self.learning_rate}: lower it"
-            )
-        self.history_ += [{"epoch": before + n, **entry} for n, entry in enumerate(history, start=1)]
-        self.best_epoch_, self.n_iter_ = before + best, len(self.history_)
+        self._note([{"epoch": before + n, **entry} for n, entry in enumerate(history, start=1)], before + best)
         return self
+
+    def _note(self, entries: list[dict[str, Any]], best: int) -> None:
+        """Write down epochs that are over, and the one whose parameters the net now has."""
+        self.history_ = [*self.history_, *entries]
+        self.best_epoch_, self.n_iter_ = best, epochs_of(self.history_)
 
     def _outputs(self, X: Any) -> Floats:
         """Return what the net answers, (n, outputs)."""
@@ -201,6 +201,6 @@ class Net(BaseEstimator):
         head._publish(state.coding)
         head._memory = None
         head.input_shape_, head.module_, head.history_ = state.input_shape, state.module, state.history
-        head.n_features_in_ = int(np.prod(state.input_shape))
-        head.n_iter_, head.best_epoch_ = len(state.history), state.best_epoch
+        head.n_features_in_ = math.prod(state.input_shape)
+        head.n_iter_, head.best_epoch_ = epochs_of(state.history), state.best_epoch
         return head

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["Batches", "Rows", "as_tensor"]
+__all__ = ["Batches", "Rows", "Samples", "as_tensor"]
 
 _DEVICE_SHARE = 0.5
 """Of a GPU's free memory, what features may take to be moved there as a whole."""
@@ -31,7 +31,60 @@ def as_tensor(array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-class Rows(Dataset[Batch]):
+class Samples(Dataset[Batch]):
+    """What a net is trained on or judged by: a batch is what :meth:`load` makes of some rows, with their targets.
+
+    Parameters
+    ----------
+    index : ndarray of shape (m,), int64
+        Which rows of the targets these are.
+    targets : Tensor of shape (n,) or (n, k)
+        What the loss takes.
+    weights : ndarray of shape (n,), float64, optional
+        Weights of the rows in the loss; 1 for all without.
+    """
+
+    ahead = True
+    """Whether a batch is gathered in a thread while the one before it is computed."""
+
+    def __init__(
+        self, index: npt.NDArray[np.int64], targets: Tensor, weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        self.index, self.targets = torch.from_numpy(index), targets
+        self.weights = torch.ones(len(targets)) if weights is None else torch.from_numpy(weights).float()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.index)
+
+    def begin(self) -> None:
+        """Be told that a sweep over the rows begins."""
+
+    def buffer(self, count: int) -> Tensor | None:
+        """Return memory for batches of up to `count` rows, used again for each; None where there is no use for it."""
+        return None
+
+    def load(self, rows: Tensor, buffer: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Return what the net is shown of some rows.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (b,), int64
+            Rows of the targets.
+        buffer : Tensor, optional
+            Where it may be put.
+        generator : torch.Generator, optional
+            Draws one view of each row; without, all views follow one another.
+        """
+        raise NotImplementedError
+
+    def gather(self, chosen: Tensor, buffer: Tensor | None, generator: torch.Generator | None) -> Batch:
+        """Return what the net is shown of the rows at places `chosen`, (b,) int64, with their targets and weights."""
+        rows = self.index[chosen.to(self.index.device)]
+        return self.load(rows, buffer, generator), (self.targets[rows], self.weights[rows])
+
+
+class Rows(Samples):
     """Rows of features with targets and weights; the features are never copied as a whole, except to a GPU they fit.
 
     Parameters
@@ -60,67 +113,50 @@ class Rows(Dataset[Batch]):
         views: bool = False,
         device: torch.device | None = None,
     ) -> None:
-        self.features = as_tensor(features)
-        self.index = torch.from_numpy(index)
-        self.targets, self.views = targets, views
-        self.weights = torch.ones(len(features)) if weights is None else torch.from_numpy(weights).float()
-        self.mapped = _is_mapped(features)
+        super().__init__(index, targets, weights)
+        self.features, self.views = as_tensor(features), views
+        self.ahead = _is_mapped(features)
         if device is not None and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if features.nbytes < _DEVICE_SHARE * free:
-                self.features, self.mapped = self.features.to(device), False
+                self.features, self.ahead = self.features.to(device), False
             self.index, self.targets, self.weights = (
                 part.to(device) for part in (self.index, self.targets, self.weights)
             )
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.index)
+    def buffer(self, count: int) -> Tensor | None:
+        """Return memory for `count` rows of float32; None for features of another type."""
+        if self.features.dtype != torch.float32:
+            return None
+        return self.features.new_empty((count, *self.features.shape[1:]))
 
-    def gather(self, chosen: Tensor, buffer: Tensor | None, generator: torch.Generator | None) -> Batch:
-        """Return some rows.
-
-        Parameters
-        ----------
-        chosen : Tensor of shape (b,), int64
-            Places in ``index``.
-        buffer : Tensor, optional
-            Where to put float32 features; a new tensor without.
-        generator : torch.Generator, optional
-            Draws one view of each row; without, all views follow one another, (b * v, ...).
-
-        Returns
-        -------
-        features : Tensor of shape (b, ...), float32
-        targets, weights : tuple of Tensor
-        """
-        chosen = chosen.to(self.index.device)
-        rows = self.index[chosen]
+    def load(self, rows: Tensor, buffer: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Return some rows, (b, ...) float32; of all views (b * v, ...)."""
         at = rows.to(self.features.device)
         if self.views and generator is not None:
             drawn = torch.randint(self.features.shape[1], (len(at),), generator=generator).to(at.device)
             features = self.features[at, drawn]
-        elif buffer is not None and self.mapped:  # beside the training: torch's own threads would get in its way
-            features = buffer[: len(at)]
-            np.take(self.features.numpy(), at.numpy(), axis=0, out=features.numpy(), mode="clip")
+        elif self.ahead:  # beside the training: torch's own threads would get in its way
+            out = None if buffer is None else buffer[: len(at)].numpy()
+            features = torch.from_numpy(np.take(self.features.numpy(), at.numpy(), axis=0, out=out, mode="clip"))
         elif buffer is not None:
             features = torch.index_select(self.features, 0, at, out=buffer[: len(at)])
         else:
             features = torch.index_select(self.features, 0, at)
         if self.views and generator is None:
             features = features.flatten(0, 1)
-        return features.float(), (self.targets[rows], self.weights[rows])
+        return features.float()
 
 
 class Batches:
-    """Batches of :class:`Rows`, for skorch's ``iterator_train`` and ``iterator_valid``.
+    """Batches of :class:`Samples`, for skorch's ``iterator_train`` and ``iterator_valid``.
 
-    A batch's features are valid until the next one is asked for. A last batch of a single row, of which
-    batch normalisation knows no variance, is left to the one before it.
+    A batch is valid until the next one is asked for. A last batch of a single row, of which batch normalisation knows
+    no variance, is left to the one before it.
 
     Parameters
     ----------
-    dataset : Rows
+    dataset : Samples
         The rows.
     batch_size : int
         Rows in a batch; the last has fewer.
@@ -128,7 +164,7 @@ class Batches:
         Draws a new order (and view of each sample) for each sweep; without, the rows come in theirs.
     """
 
-    def __init__(self, dataset: Rows, batch_size: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, dataset: Samples, batch_size: int, generator: torch.Generator | None = None) -> None:
         self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
 
     def __len__(self) -> int:
@@ -139,12 +175,10 @@ class Batches:
         """Yield the batches of one sweep."""
         rows, generator = self.dataset, self.generator
         count = len(rows)
+        rows.begin()
         chunks = self._chunks(torch.arange(count) if generator is None else torch.randperm(count, generator=generator))
-        features = rows.features
-        plain = features.dtype == torch.float32 and not (rows.views and generator is not None)
-        shape = (min(count, self.batch_size + 1), *features.shape[1:])
-        buffers = [features.new_empty(shape) if plain else None for _ in range(2 if rows.mapped else 1)]
-        if not rows.mapped:
+        buffers = [rows.buffer(min(count, self.batch_size + 1)) for _ in range(2 if rows.ahead else 1)]
+        if not rows.ahead:
             for chunk in chunks:
                 yield rows.gather(chunk, buffers[0], generator)
             return

@@ -14,7 +14,7 @@ from featx.heads.nets._layers import build_layers, parse_layers
 from featx.heads.nets._settings import check_settings
 from featx.heads.nets._targets import ClassCoding, ValueCoding
 
-__all__ = ["NetState", "net_state", "read_net_state"]
+__all__ = ["NetState", "epochs_of", "net_state", "read_net_state"]
 
 _FACTS = {"best_epoch", "coding", "history", "input_shape", "settings"}
 _CODING = {
@@ -73,6 +73,11 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
+def epochs_of(history: list[dict[str, Any]]) -> int:
+    """Return how many epochs a net has been trained for: a history may begin with what it was before, as epoch 0."""
+    return int(history[-1]["epoch"]) if history else 0
+
+
 def read_net_state(cls: type, params: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> NetState:
     """Return the net that :func:`net_state` described.
 
@@ -105,7 +110,7 @@ def read_net_state(cls: type, params: Mapping[str, Any], arrays: Mapping[str, np
             raise HeadError(f"input_shape must be positive integers; got {shape!r}")
         if not (isinstance(history, list) and all(isinstance(epoch, dict) for epoch in history)):
             raise HeadError("history must be a list of one object for each epoch")
-        if type(best) is not int or not 0 < best <= len(history):
+        if type(best) is not int or best not in [epoch.get("epoch") for epoch in history]:
             raise HeadError(f"best_epoch must be one of the {len(history)} epochs; got {best!r}")
         module = _module(settings["layers"], shape, coding.outputs, settings["standardize"], arrays)
     except (FeatxError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:

@@ -1,6 +1,7 @@
 """The training loop: skorch's, with what nets here need of it: batches, a diary, the best epoch, an end."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,10 +12,14 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer, LRScheduler, P
 from skorch.helper import predefined_split
 from torch import nn
 
-from featx.heads.nets._batches import Batches, Rows
+from featx.errors import HeadError
+from featx.heads.nets._batches import Batches, Samples
 from featx.heads.nets._losses import Link, Loss, accuracy_of
 
-__all__ = ["Memory", "Plan", "train"]
+__all__ = ["Memory", "Plan", "Report", "figures_of", "train"]
+
+Report = Callable[[dict[str, Any]], None]
+"""Told of each epoch when it is over."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +93,38 @@ class _Diary(Callback):
 
 
 class _BestEpoch(Callback):
-    """Keeps the parameters of the epoch with the least loss of the held-out rows, and brings them back at the end."""
+    """Keeps the parameters of the epoch with the least loss of the held-out rows, and brings them back at the end.
 
-    def __init__(self) -> None:
+    Where the loss before the training is given, its parameters are among those to choose from, as epoch 0.
+    """
+
+    def __init__(self, at_start: float | None) -> None:
         self.epoch = 0
+        self.least = math.inf if at_start is None else at_start
         self.parameters: dict[str, Any] = {}
 
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        if math.isfinite(self.least):
+            self.parameters = deepcopy(net.module_.state_dict())
+
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        if net.history[-1, "valid_loss_best"]:
-            self.epoch, self.parameters = len(net.history), deepcopy(net.module_.state_dict())
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.least:
+            self.epoch, self.least, self.parameters = len(net.history), loss, deepcopy(net.module_.state_dict())
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         if self.parameters:
             net.module_.load_state_dict(self.parameters)
+
+
+class _Teller(Callback):
+    """Tells of each epoch."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.report({"epoch": len(net.history), **_entry(net.history[-1])})
 
 
 class _Loop(NeuralNet):
@@ -116,6 +140,10 @@ class _Loop(NeuralNet):
         if self.module_.training != training:
             super()._set_training(training)
 
+    def get_all_learnable_params(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters that are trained: what is frozen is nothing to the optimizer."""
+        return ((name, values) for name, values in super().get_all_learnable_params() if values.requires_grad)
+
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         self.optimizer_.zero_grad()
         step: dict[str, Any] = self.train_step_single(batch, **fit_params)
@@ -124,7 +152,15 @@ class _Loop(NeuralNet):
 
 
 def train(
-    module: nn.Module, link: Link, rows: Rows, held_out: Rows | None, plan: Plan, memory: Memory | None
+    module: nn.Module,
+    link: Link,
+    rows: Samples,
+    held_out: Samples | None,
+    plan: Plan,
+    memory: Memory | None = None,
+    *,
+    at_start: float | None = None,
+    report: Report | None = None,
 ) -> tuple[list[dict[str, Any]], int, Memory]:
     """Train `module` in place.
 
@@ -134,12 +170,16 @@ def train(
         From features to outputs, on the plan's device.
     link : {"softmax", "sigmoid", "none"}
         What the outputs are.
-    rows, held_out : Rows
+    rows, held_out : Samples
         To train on; to judge each epoch by, or None.
     plan : Plan
         How.
-    memory : Memory or None
+    memory : Memory, optional
         Of the training to be continued.
+    at_start : float, optional
+        Loss of the held-out rows before the training: if no epoch has a lower one, the parameters stay what they are.
+    report : callable, optional
+        Called with the entry of each epoch, ``epoch`` (from 1) first, when it is over.
 
     Returns
     -------
@@ -147,12 +187,17 @@ def train(
         One for each epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` (as far as there are any),
         ``learning_rate`` and ``seconds``.
     best : int
-        The epoch, from 1, whose parameters the module now has.
+        The epoch, from 1, whose parameters the module now has; 0 for those it began with.
     memory : Memory
         For going on.
+
+    Raises
+    ------
+    HeadError
+        The parameters became infinite.
     """
     order = torch.Generator().manual_seed(plan.seed)
-    best = _BestEpoch()
+    best = _BestEpoch(at_start)
     stopping = EarlyStopping("train_loss" if held_out is None else "valid_loss", plan.patience, threshold=0.0)
     callbacks: list[Any] = [
         ("timer", EpochTimer()),
@@ -167,6 +212,8 @@ def train(
         callbacks.append(("schedule", LRScheduler(torch.optim.lr_scheduler.LambdaLR, **schedule)))
     if plan.restore_best and held_out is not None:
         callbacks.append(("best", best))
+    if report is not None:
+        callbacks.append(("teller", _Teller(report)))
     if plan.patience is not None:
         callbacks.append(("stopping", stopping))  # the last: it ends the training at once
     net = _Loop(
@@ -198,7 +245,25 @@ def train(
     if len(done) < plan.epochs and not (plan.patience is not None and stopping.misses_ == plan.patience):
         raise KeyboardInterrupt  # skorch takes a real one for its own
     module.eval()
-    return [_entry(epoch) for epoch in done], best.epoch or len(done), kept
+    if not all(bool(values.isfinite().all()) for values in module.state_dict().values()):
+        raise HeadError(
+            f"the net's parameters must stay finite, and did not at learning_rate={plan.settings['lr']}: lower it"
+        )
+    return [_entry(epoch) for epoch in done], best.epoch if best.parameters else len(done), kept
+
+
+def figures_of(module: nn.Module, link: Link, rows: Samples, batch_size: int, device: torch.device) -> dict[str, float]:
+    """Return ``loss`` and, of classes and labels, ``accuracy`` of a module in evaluation mode on some rows."""
+    criterion, sums = Loss(link), {"loss": 0.0, "accuracy": 0.0}
+    module.eval()
+    with torch.inference_mode():
+        for features, truth in Batches(rows, batch_size):
+            target, weight = truth[0].to(device), truth[1].to(device)
+            output = module(features.to(device))
+            sums["loss"] += len(target) * float(criterion(output, (target, weight)))
+            if link != "none":
+                sums["accuracy"] += len(target) * accuracy_of(output, target, link)
+    return {name: value / len(rows) for name, value in sums.items() if name == "loss" or link != "none"}
 
 
 _NAMES = {

@@ -45,7 +45,7 @@ def test_a_sweep_gives_every_row_once_with_its_target_and_weight(features, tmp_p
         "strided": lambda: np.repeat(features, 2, axis=0)[::2],
     }[kind]()
     rows = rows_of(given)
-    assert rows.mapped == ("mapped" in kind)
+    assert rows.ahead == ("mapped" in kind)
     batches = Batches(rows, 5, torch.Generator().manual_seed(0))
     found = sweep(batches)
     assert [len(target) for _, target, _ in found] == [5, 5, 5, 5, 3]
