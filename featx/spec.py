@@ -132,6 +132,11 @@ class Preprocessing:
                 )
             object.__setattr__(self, parameter, values)
 
+    @property
+    def side(self) -> int | None:
+        """What ``image_size`` means these images: their side, in pixels, if they are square."""
+        return self.crop_size[0] if self.crop_size[0] == self.crop_size[1] else None
+
     def changed(
         self,
         *,

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from featx._quiet import quiet
 from featx.backbones._nodes import OUTPUT, Node, early_map, find_node, last_map, list_nodes
 from featx.backbones._own import own_factory, own_network
 from featx.backbones._registry import AS_BUILT, Architecture, resolve_name
+from featx.backbones._tuned import find_network
 from featx.backbones._weights import (
     classes_in,
     digest_weights,
@@ -51,6 +53,8 @@ class Backbone:
         Tokens before those of the patches in a transformer's sequences.
     native_size : tuple of int
         Height and width of the images that the weights were trained with.
+    reloadable : bool
+        Whether `name` and `origin` are enough to load it again; they are not for a network that was given as such.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Backbone:
     classifier: str | None
     prefix_tokens: int
     native_size: tuple[int, int] = field(repr=False)
+    reloadable: bool = field(default=True, repr=False)
 
     @cached_property
     def weights(self) -> str:
@@ -73,6 +78,11 @@ class Backbone:
 
     def _list_nodes(self, image_size: tuple[int, int]) -> list[Node]:
         return list_nodes(self.network, image_size, name=self.name, prefix_tokens=self.prefix_tokens)
+
+    @property
+    def leaves(self) -> list[Node]:
+        """The first outputs of the modules without children, in the order of computation: what an index counts."""
+        return [node for node in self.nodes if node.call == 0 and node.is_leaf]
 
     @property
     def default_layer(self) -> str:
@@ -150,6 +160,8 @@ def _from_file(architecture: Architecture, path: str) -> nn.Module:
     num_classes = classes_in(state, network)
     if num_classes is not None:
         network = architecture.build(False, num_classes)
+    if network.state_dict().keys() != state.keys():
+        architecture.trim(network)  # as a network was that featx has trained further
     load_into(network, state, path=path, name=architecture.name)
     return network
 
@@ -174,7 +186,7 @@ def _find_architecture(backbone: str | nn.Module, tag: str | None, image_size: i
 
 
 def load_backbone(
-    backbone: str | nn.Module = DEFAULT_BACKBONE,
+    backbone: "str | nn.Module | Backbone" = DEFAULT_BACKBONE,
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocessing: Preprocessing | None = None,
@@ -189,10 +201,12 @@ def load_backbone(
 
     Parameters
     ----------
-    backbone : str or torch.nn.Module
+    backbone : str, torch.nn.Module or Backbone
         A name from :func:`list_backbones`, with or without its prefix; ``MODULE:FUNCTION`` for a factory of
         your own that returns a network; or a network, of which a frozen copy is used. A network of your own
-        may say how it wants its images in an attribute ``preprocessing`` (a :class:`Preprocessing`).
+        may say how it wants its images in an attribute ``preprocessing`` (a :class:`Preprocessing`). The folder of
+        a run of :func:`featx.fine_tune` stands for the network that was trained in it. A backbone that is loaded
+        already is taken as it is, but for changes to its preprocessing.
     weights : str, path or None
         Tag of pretrained weights, file of a state dict (loaded strictly), or ``random:SEED``. None for the
         default pretrained ones, or for those that your own network has.
@@ -214,6 +228,23 @@ def load_backbone(
     WeightsUnavailableError
         If they cannot be found or downloaded.
     """
+    changes: dict[str, Any] = {
+        "image_size": image_size,
+        "resize": resize,
+        "interpolation": interpolation,
+        "mean": mean,
+        "std": std,
+        "decode": decode,
+    }
+    if isinstance(backbone, Backbone):
+        _refuse_weights(weights, "a backbone that is loaded")
+        return replace(backbone, preprocessing=(preprocessing or backbone.preprocessing).changed(**changes))
+    tuned = find_network(backbone)
+    if tuned is not None:
+        _refuse_weights(weights, "a tuned network")
+        backbone, weights = tuned.backbone, tuned.weights
+        preprocessing = preprocessing or tuned.preprocessing
+        image_size = changes["image_size"] = image_size or preprocessing.side
     origin = None if weights is None else os.fspath(weights)
     seed = None if origin is None else parse_seed(origin)
     file = str(Path(origin).resolve()) if origin and seed is None and is_weights_file(origin) else None
@@ -237,14 +268,18 @@ def load_backbone(
     return Backbone(
         name=architecture.name,
         network=network.float().eval().requires_grad_(False),  # the precision is the engine's to choose
-        preprocessing=trained_with.changed(
-            image_size=image_size, resize=resize, interpolation=interpolation, mean=mean, std=std, decode=decode
-        ),
+        preprocessing=trained_with.changed(**changes),
         origin=file or (origin if seed is not None else None if architecture.tag == AS_BUILT else architecture.tag),
         classifier=architecture.classifier(network),
         prefix_tokens=architecture.prefix_tokens(network),
         native_size=trained_with.crop_size,
+        reloadable=isinstance(backbone, str),
     )
+
+
+def _refuse_weights(weights: object, what: str) -> None:
+    if weights is not None:
+        raise WeightsError(f"weights are in {what} already; got {str(weights)!r} beside it: leave them out")
 
 
 def describe_layers(backbone: str, *, image_size: int | None = None) -> tuple[list[Node], str, str | None]:
@@ -266,7 +301,11 @@ def describe_layers(backbone: str, *, image_size: int | None = None) -> tuple[li
     default_map : str or None
         Name of the one that is pooled when only a pooling is asked for; None if there is no map.
     """
-    loaded = load_backbone(backbone, weights="random:0", image_size=image_size)
+    tuned = find_network(backbone)
+    if tuned is None:
+        loaded = load_backbone(backbone, weights="random:0", image_size=image_size)
+    else:
+        loaded = load_backbone(backbone, image_size=image_size)
     try:
         default_map = loaded.default_map
     except NodeError:

@@ -45,6 +45,8 @@ class Node:
         Class name of the module.
     prefix_tokens : int
         Tokens at the start of the sequence that stand for no place in the image (class token, registers).
+    is_leaf : bool
+        Whether the module has no modules in it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Node:
     call: int
     kind: str
     prefix_tokens: int = 0
+    is_leaf: bool = False
 
 
 def _first_tensor(value: Any) -> torch.Tensor | None:
@@ -162,7 +165,8 @@ def list_nodes(
             prefix = prefix_tokens if axes == "NLC" and count - prefix_tokens in places else 0
             places.add(count - prefix)
             kind = type(module).__name__
-            nodes[node_name] = Node(node_name, shape, axes, channels_first, module_name, call, kind, prefix)
+            is_leaf = not any(True for _ in module.children())
+            nodes[node_name] = Node(node_name, shape, axes, channels_first, module_name, call, kind, prefix, is_leaf)
 
     device = next((parameter.device for parameter in network.parameters()), None)
     try:

@@ -19,6 +19,8 @@ from featx.store import FeatureStore, cache_folder, open_store
 if TYPE_CHECKING:
     from torch import nn
 
+    from featx.backbones import Backbone
+
 __all__ = ["Extraction", "extract", "extract_layers"]
 
 
@@ -48,7 +50,7 @@ class Extraction:
 
 def extract(
     source: Any,
-    backbone: "str | nn.Module" = DEFAULT_BACKBONE,
+    backbone: "str | nn.Module | Backbone" = DEFAULT_BACKBONE,
     *,
     layer: str | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -85,7 +87,7 @@ def extract(
     source : path, str, Source, ndarray or (images, labels)
         A folder, manifest, archive, ``.npz``, ``torchvision:NAME``, ``hf:NAME``, or arrays; see
         :func:`featx.open_source`.
-    backbone : str or torch.nn.Module
+    backbone : str, torch.nn.Module or Backbone
         See :func:`featx.load_backbone`; by default ``efficientnet_lite0``, whose weights need no download.
     layer : str, optional
         Name of the node that is kept; by default what the classifier is given.
@@ -180,7 +182,7 @@ def extract(
 
 def extract_layers(
     source: Any,
-    backbone: "str | nn.Module" = DEFAULT_BACKBONE,
+    backbone: "str | nn.Module | Backbone" = DEFAULT_BACKBONE,
     *,
     layers: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
@@ -216,7 +218,7 @@ def extract_layers(
     ----------
     source : path, str, Source, ndarray or (images, labels)
         As :func:`extract` takes it.
-    backbone : str or torch.nn.Module
+    backbone : str, torch.nn.Module or Backbone
         As :func:`extract` takes it.
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.

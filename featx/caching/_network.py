@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from featx.backbones import find_network
 from featx.caching._recall import Resolved, recall, remember, request_of
 from featx.caching._targets import Wanted, wanted_of
 from featx.errors import EngineError
@@ -51,7 +52,7 @@ class Network:
     def __init__(
         self,
         cache: Path,
-        backbone: "str | nn.Module",
+        backbone: "str | nn.Module | Backbone",
         *,
         layers: Sequence[str] = (),
         weights: str | os.PathLike[str] | None = None,
@@ -79,6 +80,10 @@ class Network:
             "std": None if std is None else tuple(std),
             "decode": decode,
         }
+        tuned = find_network(backbone)
+        if tuned is not None and weights is None:  # remembered as what it stands for: another may take its place
+            backbone, weights, preprocessing = tuned.backbone, tuned.weights, preprocessing or tuned.preprocessing
+            changes["image_size"] = image_size or preprocessing.side
         self._backbone = backbone
         self._weights = weights
         self._preprocessing = preprocessing
@@ -138,7 +143,7 @@ class Network:
             {
                 "name": network.name,
                 "weights": network.origin,
-                "reloadable": isinstance(self._backbone, str),
+                "reloadable": network.reloadable,
                 "depth": {output.node.name: round(network.depth(output.node.name), 3) for output in outputs},
                 "early": network.early_map,
                 "changes": {

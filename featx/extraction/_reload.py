@@ -43,12 +43,11 @@ def reload_backbone(
     """
     if weights is None and isinstance(backbone, str | None):  # those of a network that is given are in it
         weights = origin["weights"]
-    height, width = spec.preprocessing.crop_size
     network = backbones.load_backbone(
         origin["name"] if backbone is None else backbone,
         weights=weights,
         preprocessing=spec.preprocessing,
-        image_size=height if height == width else None,
+        image_size=spec.preprocessing.side,
     )
     return network, output_of(network, spec)
 
