@@ -5,13 +5,15 @@ from featx.fitting._answers import Answers
 from featx.fitting._compare import RunComparison, compare
 from featx.fitting._continue import continue_fit
 from featx.fitting._evaluate import Judgement, evaluate, judge_run
-from featx.fitting._fit import fit_head
+from featx.fitting._fit import concluded, fit_head
 from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, label_errors
 from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
-from featx.fitting._run import Run, find_run, runs_folder
+from featx.fitting._run import Run, find_run, require_free, run_name, runs_folder
 from featx.fitting._shots import FewShot, few_shot
+from featx.fitting._split import Rows, choose_rows, rows_by_key
 from featx.fitting._sweep import Progress, Sweep, sweep
+from featx.fitting._table import Table, join_stores
 
 __all__ = [
     "PARTS",
@@ -24,20 +26,28 @@ __all__ = [
     "LayerFigures",
     "Neighbor",
     "Progress",
+    "Rows",
     "Run",
     "RunComparison",
     "SuspectedLabel",
     "Sweep",
+    "Table",
     "advise",
+    "choose_rows",
     "compare",
+    "concluded",
     "continue_fit",
     "evaluate",
     "few_shot",
     "find_run",
     "fit_head",
+    "join_stores",
     "judge_run",
     "label_errors",
     "leaderboard",
+    "require_free",
+    "rows_by_key",
+    "run_name",
     "runs_folder",
     "sweep",
 ]

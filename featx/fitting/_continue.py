@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
-
 from featx.errors import ParameterError
 from featx.fitting._evaluate import own_stores
 from featx.fitting._fit import concluded, fit_watched
 from featx.fitting._run import Run
-from featx.fitting._split import Rows
+from featx.fitting._split import Rows, rows_by_key
 from featx.fitting._stores import StoreLike, open_stores
 from featx.fitting._table import Table, join_stores
 from featx.spec import require_same_spec
@@ -48,11 +46,17 @@ def continue_fit(
     Raises
     ------
     ParameterError
-        If the head does not learn in epochs, a parameter does not exist, or samples of the run are missing.
+        If the head does not learn in epochs, was trained with its network, a parameter does not exist, or samples of
+        the run are missing.
     SpecMismatchError
         If the features are not of the run's spec.
     """
     run = Run.load(run)
+    if run.network is not None:
+        raise ParameterError(
+            f"run must be of a head alone to go on; {run.name} holds a network that was trained with it: go on with"
+            " `featx fine-tune SOURCE --init-head RUN`"
+        )
     if not hasattr(run.head, "warm_start"):
         raise ParameterError(
             f"run must be of a net, which learns in epochs, to go on; its head is {run.settings['head']!r}"
@@ -80,15 +84,4 @@ def _rows(run: Run, table: Table) -> Rows:
     """Return the rows of a run's samples."""
     if table.task != run.task or table.classes != run.classes:
         raise ParameterError("stores must have the classes or targets that the run was trained on, and have others")
-    row_of = {key: row for row, key in enumerate(table.keys)}
-    found = {
-        part: np.array([row_of[key] for key in keys if key in row_of], dtype=np.int64)
-        for part, keys in run.keys.items()
-    }
-    missing = sum(len(run.keys[part]) - int(table.known[rows].sum()) for part, rows in found.items())
-    if missing or "train" not in found:
-        raise ParameterError(
-            f"stores must hold the samples that the run was trained on, with their labels; {missing} are missing: fit"
-            " the head anew"
-        )
-    return Rows(found.pop("train"), found, dict(run.settings["rows"]))
+    return rows_by_key(table, run.keys, run.settings["rows"])

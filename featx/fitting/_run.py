@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from featx.fitting._report import report_text
 from featx.heads import load_head, save_head
 from featx.spec import ExtractionSpec, digest_of
 
-__all__ = ["RUN_VERSION", "Run", "find_run", "record_evaluation", "runs_folder"]
+__all__ = ["NETWORK", "RUN_VERSION", "Run", "find_run", "record_evaluation", "require_free", "run_name", "runs_folder"]
 
 RUN_VERSION = 2
 """Version 1 had neither keys nor answers, and one figure without an interval after the other."""
@@ -26,6 +27,8 @@ RUN_VERSION = 2
 _FILE = "run.json"
 _KEYS = "keys.json"
 _REPORT = "report.md"
+NETWORK = "network.safetensors"
+"""As featx.backbones calls a tuned network's file."""
 _MAX_BYTES = 120
 
 
@@ -38,6 +41,12 @@ def find_run(run: str | os.PathLike[str]) -> Path:
     """Return the folder of a run, given as such or by its name in ``runs``."""
     path, named = Path(run), runs_folder() / run
     return named if not path.exists() and named.is_dir() else path
+
+
+def run_name(words: str, facts: object) -> str:
+    """Return the name of a run: words that are safe in a file name, and a digest of the facts."""
+    safe = re.sub(r"[^\w+\-]+", "_", words).strip("-_").encode()[:_MAX_BYTES]
+    return f"{safe.decode(errors='ignore')}-{digest_of(facts)[:8]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,8 @@ class Run:
         Of the packages that fitted it.
     evaluations : tuple of dict
         What :func:`featx.evaluate` was asked for and found, in order.
+    network : bytes, path or None
+        The file of the network that was trained with the head; None for a head alone. Such a run has one spec.
     """
 
     head: Any = field(repr=False)
@@ -88,6 +99,7 @@ class Run:
     history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     evaluations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    network: bytes | Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Raise ParameterError unless the head is one for these classes, specs and settings."""
@@ -110,10 +122,10 @@ class Run:
         """Stores, head, and a digest of the settings and of the stores' contents."""
         stores = "+".join(store["name"] for store in self.settings["stores"])
         head = self.settings["head"].rpartition(".")[2]
+        if self.network is not None:  # which has the folder's name before there are features of it
+            return run_name(f"{stores}-{head}-tuned", [self.settings["tuning"], self.specs[0].digest])
         contents = [store["checksum"] for store in self.settings["stores"]]  # whatever their files are called
-        key = digest_of({**self.settings, "stores": contents})[:8]
-        words = re.sub(r"[^\w+\-]+", "_", f"{stores}-{head}").strip("-_").encode()[:_MAX_BYTES]
-        return f"{words.decode(errors='ignore')}-{key}"
+        return run_name(f"{stores}-{head}", {**self.settings, "stores": contents})
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the head, the keys and the answers, as JSON can hold it."""
@@ -123,7 +135,7 @@ class Run:
             "name": self.name,
             "classes": list(self.classes),
             "specs": [json.loads(spec.to_json()) for spec in self.specs],
-            "backbones": list(self.backbones),
+            "backbones": [self._backbone(dict(backbone)) for backbone in self.backbones],
             "settings": self.settings,
             "metrics": {part: figures.to_dict() for part, figures in self.metrics.items()},
             "cv": self.cv,
@@ -137,8 +149,12 @@ class Run:
         """Return what is known of the run as a Markdown page, as ``report.md`` has it."""
         return report_text(self.to_dict())
 
+    def _backbone(self, backbone: dict[str, Any]) -> dict[str, Any]:
+        """Return what is written of a backbone: the run's own network is in its folder, wherever that is."""
+        return backbone if self.network is None else {**backbone, "weights": NETWORK}
+
     def save(self, folder: str | os.PathLike[str] | None = None) -> Path:
-        """Write the run: ``run.json``, ``report.md``, keys, answers, and the head without pickle.
+        """Write the run: ``run.json``, ``report.md``, keys, answers, and the head (and network) without pickle.
 
         Parameters
         ----------
@@ -151,13 +167,16 @@ class Run:
             The folder.
         """
         target = runs_folder() / self.name if folder is None else Path(folder)
-        if target.exists() and not (target / _FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
-            raise ParameterError(f"out {str(target)!r} is there and is no run: choose another folder, or delete it")
+        require_free(target)
         with _replacing(Path(os.path.realpath(target))) as made:
             save_head(self.head, made)
             (made / _KEYS).write_text(json.dumps(self.keys), encoding="ascii")
             for part, answers in self.answers.items():
                 write_answers(answers, made / _answers_file(part))
+            if isinstance(self.network, Path):
+                shutil.copyfile(self.network, made / NETWORK)
+            elif self.network is not None:
+                (made / NETWORK).write_bytes(self.network)
             files = {path.name: _file_digest(path) for path in sorted(made.iterdir())}
             _write({**self.to_dict(), "files": files}, made)
         return target
@@ -186,11 +205,15 @@ class Run:
             files = _checked_files(values, path)
             keys = _read_keys(path) if _KEYS in files else {}
             classes = tuple(values["classes"])
+            network = Path(os.path.realpath(path / NETWORK)) if NETWORK in files else None
+            backbones = [dict(backbone) for backbone in values["backbones"]]
+            if network is not None:
+                backbones[0]["weights"] = str(network)
             return cls(
                 head=load_head(path),
                 classes=classes,
                 specs=tuple(ExtractionSpec.from_json(json.dumps(spec)) for spec in values["specs"]),
-                backbones=tuple(dict(backbone) for backbone in values["backbones"]),
+                backbones=tuple(backbones),
                 settings=dict(values["settings"]),
                 metrics={part: Evaluation.from_dict(figures) for part, figures in values["metrics"].items()},
                 cv=values["cv"],
@@ -206,9 +229,16 @@ class Run:
                 history=tuple(values.get("history", ())),
                 versions=dict(values.get("versions", {})),
                 evaluations=tuple(values.get("evaluations", ())),
+                network=network,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise RunError(f"run {str(path)!r} is damaged ({error!r}): fit the head again") from error
+
+
+def require_free(target: Path) -> None:
+    """Raise ParameterError if a run that is written to `target` would take the place of something else."""
+    if target.exists() and not (target / _FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ParameterError(f"out {str(target)!r} is there and is no run: choose another folder, or delete it")
 
 
 def record_evaluation(folder: Path, evaluation: Mapping[str, Any], answers: Answers | None) -> None:

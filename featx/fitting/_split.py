@@ -1,6 +1,6 @@
 """Which rows a head is fitted on, and on which it is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from featx.errors import ParameterError, did_you_mean
 from featx.evaluation import split_for
 from featx.fitting._table import Table
 
-__all__ = ["DEFAULT_FRACTION", "Rows", "choose_rows"]
+__all__ = ["DEFAULT_FRACTION", "Rows", "choose_rows", "rows_by_key"]
 
 DEFAULT_FRACTION = 0.2
 
@@ -33,6 +33,35 @@ class Rows:
     train: Indices
     held_out: dict[str, Indices]
     origin: dict[str, str]
+
+
+def rows_by_key(table: Table, keys: Mapping[str, Sequence[str]], origin: Mapping[str, str]) -> Rows:
+    """Return the rows of the samples that a run was fitted on and judged by.
+
+    Parameters
+    ----------
+    table : Table
+    keys : mapping of str to sequence of str
+        Of ``train`` and of what was held out.
+    origin : mapping of str to str
+        In words, which these are.
+
+    Raises
+    ------
+    ParameterError
+        If one of them is not there, or has no label any more.
+    """
+    row_of = {key: row for row, key in enumerate(table.keys)}
+    found = {
+        part: np.array([row_of[key] for key in names if key in row_of], dtype=np.int64) for part, names in keys.items()
+    }
+    missing = sum(len(keys[part]) - int(table.known[rows].sum()) for part, rows in found.items())
+    if missing or "train" not in found:
+        raise ParameterError(
+            f"stores must hold the samples that the run was trained on, with their labels; {missing} are missing: fit"
+            " the head anew"
+        )
+    return Rows(found.pop("train"), found, dict(origin))
 
 
 def _fraction(val: str | float | None, known: Sequence[str]) -> float | None:
