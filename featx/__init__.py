@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from featx.sources import Sample, Source, open_source
     from featx.spec import ExtractionSpec, Preprocessing
     from featx.store import FeatureStore, find_store, open_store
+    from featx.tuning import fine_tune
 
 __all__ = [
     "Backbone",
@@ -59,6 +60,7 @@ __all__ = [
     "extract_layers",
     "few_shot",
     "find_store",
+    "fine_tune",
     "fit_head",
     "label_errors",
     "leaderboard",
@@ -85,6 +87,7 @@ _MODULES = {
     "sources": ("Sample", "Source", "open_source"),
     "spec": ("ExtractionSpec", "Preprocessing"),
     "store": ("FeatureStore", "find_store", "open_store"),
+    "tuning": ("fine_tune",),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -54,6 +54,7 @@ PUBLIC = [
     "extract_layers",
     "few_shot",
     "find_store",
+    "fine_tune",
     "fit_head",
     "label_errors",
     "leaderboard",

@@ -26,6 +26,10 @@ ALLOWED = {
     "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation"},
     "prediction": {"errors", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
 }
+ALLOWED["tuning"] = {
+    *("errors", "labels", "spec", "sources", "backbones", "extraction", "store", "caching", "heads", "evaluation"),
+    "fitting",
+}
 ALLOWED["cli"] = set(ALLOWED)
 ONLY = {"click": "cli", "rich": "cli", "h5py": "store", "matplotlib": "reports"}
 EVERYWHERE = {"__init__.py", "__main__.py"}
