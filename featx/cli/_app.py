@@ -15,6 +15,7 @@ from featx.cli._demo import demo
 from featx.cli._explain import explain, plan
 from featx.cli._export_onnx import export_onnx
 from featx.cli._extract import extract
+from featx.cli._fine_tune import fine_tune
 from featx.cli._fit import continue_command, evaluate, fit_head
 from featx.cli._maintain import export, import_command, merge, prune
 from featx.cli._output import tell
@@ -46,7 +47,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
-    *(advise, report, export_onnx),
+    *(advise, fine_tune, report, export_onnx),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

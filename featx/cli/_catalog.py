@@ -55,6 +55,7 @@ def layers(backbone: str, image_size: int | None, as_json: bool) -> None:
     from featx.backbones import describe_layers
 
     nodes, default, default_map = describe_layers(backbone, image_size=image_size)
+    index = {name: number for number, name in enumerate(n.name for n in nodes if n.call == 0 and n.is_leaf)}
     remarks = {default: "default"}
     if default_map is not None:
         remarks[default_map] = " ".join(
@@ -65,16 +66,19 @@ def layers(backbone: str, image_size: int | None, as_json: bool) -> None:
             {
                 "default": default,
                 "default_with_pool": default_map,
-                "layers": [{"name": n.name, "shape": list(n.shape), "axes": n.axes, "kind": n.kind} for n in nodes],
+                "layers": [
+                    {"name": n.name, "shape": list(n.shape), "axes": n.axes, "kind": n.kind, "index": index.get(n.name)}
+                    for n in nodes
+                ],
             }
         )
         return
     shown = [node for node in nodes if node.call >= 0 or node.name == default]
     print_table(
-        ["layer", "shape", "module", ""],
-        [(n.name, "x".join(map(str, n.shape)), n.kind, remarks.get(n.name, "")) for n in shown],
+        ["", "layer", "shape", "module", ""],
+        [(index.get(n.name, ""), n.name, "x".join(map(str, n.shape)), n.kind, remarks.get(n.name, "")) for n in shown],
     )
-    tell("NAME.input is what the module NAME is given")
+    tell("NAME.input is what the module NAME is given; `featx fine-tune --from` also takes the number before a name")
 
 
 _LEARNS = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
