@@ -182,6 +182,7 @@ def train_upper(
             report(entry)
 
     upper.to(device)
+    upper.tap.to(memory_format=torch.channels_last)  # as the activations are stored
     at_start = None
     if begun:
         val = {} if samples.val is None else figures_of(upper, link, samples.val, size, device)

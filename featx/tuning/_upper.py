@@ -1,8 +1,8 @@
 """The upper part of a network: from the activations at a cut to what a head is given, and on to its outputs."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any, Self
 
 import torch
@@ -55,9 +55,9 @@ def _is_unreal(value: Any) -> bool:
 class Upper(nn.Module):
     """From pixels, or from the activations at a cut, through the rest of a network to the outputs of a head.
 
-    Below the cut the network runs on an image without data (see :class:`Unreal`), which costs no arithmetic; the
-    output of the cut's module is replaced by the activations given; from there on everything is real, until the head's
-    layer is reached.
+    Below the cut the network runs on images without data (see :class:`Unreal`), which costs no arithmetic, and is not
+    repeated for as many images; the output of the cut's module is replaced by the activations given; from there on
+    everything is real, until the head's layer is reached.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ class Upper(nn.Module):
         self.cut, self.precision = cut, precision
         self._node, self._pool, self._image_size = node, pool, image_size
         self._learning = tuple(learning)
+        self._noted: dict[int, dict[str, list[Any]]] = {}
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.eval()
@@ -139,21 +140,33 @@ class Upper(nn.Module):
             images = batch.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
             (features,) = self.tap(images)
         else:
-            images = torch.empty(len(batch), 3, *self._image_size, device="meta")
-            with _UnrealBelow(self.cut) as below, _replacing(self.tap.network, self.cut, batch, below):
-                (features,) = self.tap(images)
+            (features,) = self._from_cut(self.cut, batch)
         return pool_features(features.float(), self._pool, self._node.prefix_tokens)
+
+    def _from_cut(self, cut: Node, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        network, images = self.tap.network, torch.empty(len(batch), 3, *self._image_size, device="meta")
+        noted = self._noted.get(len(batch))
+        with ExitStack() as stack:
+            below = stack.enter_context(_UnrealBelow(cut))
+            if noted is None:
+                noted = {}
+                stack.enter_context(_noting(network, below, noted))
+            else:
+                stack.enter_context(_standing_in(network, noted))
+            stack.enter_context(_replacing(network, cut, batch, below))
+            taken: tuple[torch.Tensor, ...] = self.tap(images)
+        self._noted[len(batch)] = noted
+        return taken
 
 
 @contextmanager
 def _replacing(network: nn.Module, cut: Node, batch: torch.Tensor, below: _UnrealBelow) -> Iterator[None]:
     """Have the module of the cut give `batch` instead of what it computes."""
     real = batch.permute(0, 3, 1, 2) if cut.channels_first and batch.ndim == 4 else batch
-    calls: Counter[str] = Counter()
+    calls = count()
 
     def after(module: nn.Module, args: Any, output: Any) -> Any:
-        calls["done"] += 1
-        if calls["done"] - 1 != cut.call:
+        if next(calls) != cut.call:
             return output
         below.passed = True
         return (real, *output[1:]) if isinstance(output, (tuple, list)) else real
@@ -163,3 +176,42 @@ def _replacing(network: nn.Module, cut: Node, batch: torch.Tensor, below: _Unrea
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _noting(network: nn.Module, below: _UnrealBelow, noted: dict[str, list[Any]]) -> Iterator[None]:
+    """Note what each module gives, call by call, until the pass comes to the cut."""
+
+    def note(name: str) -> Any:
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            if not below.passed:
+                noted.setdefault(name, []).append(output)
+
+        return after
+
+    with ExitStack() as stack:
+        for name, module in network.named_modules():
+            stack.callback(module.register_forward_hook(note(name)).remove)
+        yield
+    for name in [name for name in noted if any(name.startswith(f"{other}.") for other in noted)]:
+        del noted[name]  # what is within another is not called any more
+
+
+@contextmanager
+def _standing_in(network: nn.Module, noted: Mapping[str, Sequence[Any]]) -> Iterator[None]:
+    """Have modules give what they gave before, without computing it; a call that was not noted is computed."""
+
+    def instead(forward: Callable[..., Any], outputs: Iterator[Any]) -> Callable[..., Any]:
+        def give(*args: Any, **kwargs: Any) -> Any:
+            for output in outputs:
+                return output
+            return forward(*args, **kwargs)
+
+        return give
+
+    with ExitStack() as stack:
+        for name, outputs in noted.items():
+            module = network.get_submodule(name)
+            module.forward = instead(module.forward, iter(outputs))
+            stack.callback(delattr, module, "forward")
+        yield
