@@ -21,7 +21,7 @@ WHOLE = ("all", "input")
 """Words that mean the whole network."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Part:
     """The part of a network that is trained.
 
@@ -94,6 +94,8 @@ def _pass(backbone: Backbone, node: Node) -> _Passing:
     with ExitStack() as stack, torch.no_grad(), passing:
         passing.listen(backbone.network, stack)
         FeatureTap(backbone.network, [node])(torch.zeros(2, 3, *backbone.preprocessing.crop_size))
+    if node.call < 0:
+        del passing.begun[node.module, 0]  # it was only about to
     return passing
 
 

@@ -27,7 +27,9 @@ class Unreal(TorchFunctionMode):
         """Call `func`."""
         kwargs = kwargs or {}
         if tree_any(_is_unreal, (args, kwargs)):
-            args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+            args, kwargs = tree_map_only(
+                torch.Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), (args, kwargs)
+            )
         return func(*args, **kwargs)
 
 
