@@ -132,7 +132,7 @@ def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
-    heads = ["advise", "compare", "continue", "export-onnx", "label-errors", "report", "runs", "sweep"]
+    heads = ["advise", "compare", "continue", "export-onnx", "fine-tune", "label-errors", "report", "runs", "sweep"]
     assert sorted([*everyday, *stores, *catalogue, *heads]) == COMMANDS
 
 

@@ -75,10 +75,10 @@ def layers(backbone: str, image_size: int | None, as_json: bool) -> None:
         return
     shown = [node for node in nodes if node.call >= 0 or node.name == default]
     print_table(
-        ["", "layer", "shape", "module", ""],
-        [(index.get(n.name, ""), n.name, "x".join(map(str, n.shape)), n.kind, remarks.get(n.name, "")) for n in shown],
+        ["layer", "shape", "module", "index", ""],
+        [(n.name, "x".join(map(str, n.shape)), n.kind, index.get(n.name, ""), remarks.get(n.name, "")) for n in shown],
     )
-    tell("NAME.input is what the module NAME is given; `featx fine-tune --from` also takes the number before a name")
+    tell("NAME.input is what the module NAME is given; `featx fine-tune --from` also takes an index")
 
 
 _LEARNS = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}

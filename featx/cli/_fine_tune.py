@@ -49,25 +49,38 @@ def _tell_epoch(entry: dict[str, Any]) -> None:
 @click.option(
     "--loss", type=click.Choice(["auto", "binary", "categorical", "sparse"]), default="auto", help="Of a fresh head."
 )
-@click.option("--lr", "learning_rate", type=float, default=1e-5, show_default=True, metavar="RATE")
-@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N")
-@click.option("--optimizer", type=click.Choice(["adam", "adamw", "rmsprop", "sgd"]), default="adam", show_default=True)
+@click.option(
+    "--lr", "learning_rate", type=float, default=1e-5, show_default=True, metavar="RATE", help="Step size at the start."
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Sweeps over the samples."
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adam", "adamw", "rmsprop", "sgd"]),
+    default="adam",
+    help="torch's; by default adam.",
+)
 @click.option("--momentum", type=float, default=0.9, show_default=True, metavar="M", help="Of sgd.")
-@click.option("--weight-decay", type=float, default=0.0, show_default=True, metavar="D")
+@click.option("--weight-decay", type=float, default=0.0, show_default=True, metavar="D", help="L2 penalty.")
 @click.option("--schedule", metavar="TEXT", help="Of the learning rate: step(EPOCHS,FACTOR) or cosine.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="Samples in a step."
+)
 @click.option(
     "--batch-norm",
     type=click.Choice(["auto", "eval", "train"]),
     default="auto",
     help="Whether those that are trained use a batch's statistics; auto: with random weights.",
 )
-@click.option("--train-split", "train", metavar="SPLIT", help="Splits, as in fit-head; by default those of the head.")
-@click.option("--val", metavar="SPLIT|FRACTION")
-@click.option("--test", metavar="SPLIT")
+@click.option("--train-split", "train", metavar="SPLIT", help="To train on; by default the samples of the head.")
+@click.option("--val", metavar="SPLIT|FRACTION", help="To judge each epoch by; by default those of the head.")
+@click.option("--test", metavar="SPLIT", help="To keep for `featx evaluate`; by default those of the head.")
 @network_options
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads that decode.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all that is random."
+)
 @click.option("--name", metavar="NAME", help="What to call the stores.")
 @click.option("--out", metavar="RUN_DIR", type=click.Path(file_okay=False, path_type=Path), help="Else runs/NAME.")
 @cache_option
@@ -84,8 +97,8 @@ def fine_tune(
     \b
     Examples:
       featx fine-tune photos/ --init-head runs/photos-logistic-1a2b3c4d --from blocks.6
-      featx fine-tune photos/ --init-head runs/photos-mlp-1a2b3c4d --train layer3,layer4 \\
-        --optimizer sgd --lr 1e-3 --schedule "step(7,0.1)" --epochs 25
+      featx fine-tune photos/ --init-head runs/photos-mlp-1a2b3c4d --train layer3,layer4 --optimizer sgd --lr 1e-3
+      featx fine-tune photos/ --init-head runs/photos-mlp-1a2b3c4d --from 91 --schedule "step(7,0.1)" --epochs 25
       featx fine-tune photos/ --backbone small_cnn --weights random:0 --from all --fresh-head --lr 1e-3
     """
     from featx.tuning import fine_tune as tune

@@ -264,12 +264,12 @@ class TestCatalog:
     def test_layers(self, featx):
         lines = featx("layers", BACKBONE).out.splitlines()
         assert [line.split() for line in lines if line.startswith(("conv2", "output"))] == [
-            ["conv2", "8x8x16", "Conv2d"],
+            ["conv2", "8x8x16", "Conv2d", "3"],
             ["output", "5", "TinyNet", "default"],
         ]
         values = json.loads(featx("layers", BACKBONE, "--image-size", "64", "--json").out)
         assert values["default"] == "output"
-        assert {"name": "conv2", "shape": [16, 16, 16], "axes": "NHWC", "kind": "Conv2d"} in values["layers"]
+        assert {"name": "conv2", "shape": [16, 16, 16], "axes": "NHWC", "kind": "Conv2d", "index": 3} in values["layers"]
 
     def test_heads(self, featx):
         known = {head.name: head for head in library.list_heads()}
