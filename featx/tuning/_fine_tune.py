@@ -52,6 +52,7 @@ def fine_tune(
     pool: str | None = None,
     image_size: int | None = None,
     resize: str | None = None,
+    interpolation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     decode: str | None = None,
@@ -108,7 +109,7 @@ def fine_tune(
         See :class:`~featx.heads.NetClassifier`.
     loss : {"auto", "binary", "categorical", "sparse"}
         Likewise; of a fresh head.
-    weights, layer, pool, image_size, resize, mean, std, decode : optional
+    weights, layer, pool, image_size, resize, interpolation, mean, std, decode : optional
         As :func:`featx.extract` takes them; by default as they are in `init_head`.
     learning_rate : float
         Step size at the start.
@@ -190,7 +191,14 @@ def fine_tune(
     if precision not in ("fp32", "bf16"):
         raise ParameterError(f"precision must be auto, fp32 or bf16 to train in; got {precision!r}")
     asked: dict[str, Any] = {"weights": weights, "layer": layer, "pool": pool}
-    asked["changes"] = {"image_size": image_size, "resize": resize, "mean": mean, "std": std, "decode": decode}
+    asked["changes"] = {
+        "image_size": image_size,
+        "resize": resize,
+        "interpolation": interpolation,
+        "mean": mean,
+        "std": std,
+        "decode": decode,
+    }
     network, output = begin_anew(backbone, **asked) if run is None else begin_with(run, backbone, **asked)
     part = choose_part(network, output.node, start=start, blocks=blocks)
     augmentation = _drawn(augment, views, network)

@@ -269,7 +269,9 @@ class TestCatalog:
         ]
         values = json.loads(featx("layers", BACKBONE, "--image-size", "64", "--json").out)
         assert values["default"] == "output"
-        assert {"name": "conv2", "shape": [16, 16, 16], "axes": "NHWC", "kind": "Conv2d", "index": 3} in values["layers"]
+        assert {"name": "conv2", "shape": [16, 16, 16], "axes": "NHWC", "kind": "Conv2d", "index": 3} in values[
+            "layers"
+        ]
 
     def test_heads(self, featx):
         known = {head.name: head for head in library.list_heads()}
