@@ -285,8 +285,9 @@ def _steps(
         head = f"runs/{store.name}-head"
         begin = ["--from", "input" if kinship == "different" else halfway, "--init-head", head]
         steps.append(("train a head to begin with", command("fit-head", last.store, *rows, "--out", head)))
-        steps.append(("fine-tune from there", command("fine-tune", *source, *network, *begin, *rows)))
+        steps.append(("fine-tune from there", command("fine-tune", *source, *network, *begin)))
         if kinship == "different":
             scratch = ["--backbone", "small_cnn", "--weights", "random:0", "--from", "input", "--fresh-head"]
-            steps.append(("for comparison, from scratch", command("fine-tune", *source, *scratch, *rows)))
+            same = ["--train-split" if word == "--train" else word for word in rows]
+            steps.append(("for comparison, from scratch", command("fine-tune", *source, *scratch, "--lr", 1e-3, *same)))
     return tuple(steps)
