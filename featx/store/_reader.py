@@ -58,10 +58,10 @@ class FeatureStore:
         The file.
     spec : ExtractionSpec
         What decided the features.
-    features : ndarray or CompressedFeatures of float32 or float16, shape (n, ...)
+    features : ndarray or CompressedFeatures of float32 or float16, shape (n, ...), or with views (n, views, ...)
         Read-only memory map; of a compressed store, what answers like one.
     axes : str
-        A letter for each axis of `features`, such as ``NC``.
+        A letter for each axis of `features`, such as ``NC``; ``V`` is that of views.
     keys : tuple of str, length n
         Names of the samples.
     task : {"classification", "multilabel", "regression"}
