@@ -45,7 +45,8 @@ def test_r2_trains_as_many_parameters_as_the_original(recipe):
 
 def test_r3_trains_three_ways(recipe):
     figures, folder = recipe("r3")
-    assert [name.partition(", ")[2] for name in figures] == ["frozen", "blocks.5,blocks.6 trained", "everything trained"]
+    ways = ["frozen", "blocks.5,blocks.6 trained", "everything trained"]
+    assert [name.partition(", ")[2] for name in figures] == ways
     assert (folder / "validation.png").stat().st_size > 1000
 
 
