@@ -370,6 +370,8 @@ def _net(run: Run | None, table: Table, rows: Rows, shape: tuple[int, ...], laye
             )
         return net
     if table.task == "regression":
+        if loss != "auto":
+            raise ParameterError(f"loss is of classes and labels; got {loss!r} for values: leave it out")
         new: Net = NetRegressor(layers, standardize=False)
     else:
         new = NetClassifier(layers, loss=loss, standardize=False)  # type: ignore[arg-type]  # it is checked

@@ -274,3 +274,39 @@ def test_a_head_is_not_gone_on_with_alone(photos, head):
     tuned = fine_tune(photos, init_head=head, start="stage2", epochs=1)
     with pytest.raises(ParameterError, match="featx fine-tune SOURCE --init-head RUN"):
         continue_fit(tuned.folder)
+
+
+def manifest(folder, column, value):
+    """Write colourful images and a manifest that says of each what `value` makes of its number."""
+    write_folder(folder, per_class=6)
+    paths = sorted(folder.glob("*/*.png"))
+    rows = [f"{path.relative_to(folder).as_posix()},{value(number)}" for number, path in enumerate(paths)]
+    (folder / "all.csv").write_text("\n".join([f"path,{column}", *rows]))
+    return folder / "all.csv"
+
+
+def test_numbers(here):
+    source = manifest(here / "images", "value", lambda number: f"{1000 + 50 * (number // 6)}|{number % 2}")
+    head = featx.fit_head(featx.extract(source, STAGED, layer="fc.input"), "ridge")
+    tuned = fine_tune(source, init_head=head, start="stage2", learning_rate=1e-3, epochs=2)
+    before, after = head.answers["val"], tuned.run.answers["val"]
+    assert (tuned.run.task, "accuracy" in tuned.history[0]) == ("regression", False)
+    assert tuned.history[0]["val_loss"] < 2  # in units of the values' variance, whatever their own is
+    assert np.abs(before.scores - after.scores).max() < 100
+    assert 900 < after.scores[:, 0].mean() < 1150
+    fresh = fine_tune(source, STAGED, layer="fc.input", fresh_head=True, start="stage2", learning_rate=1e-2, epochs=9)
+    assert fresh.history[-1]["loss"] < fresh.history[0]["loss"]
+    with pytest.raises(ParameterError, match="loss is of classes"):
+        fine_tune(source, STAGED, layer="fc.input", fresh_head=True, loss="binary", start="stage2")
+
+
+def test_several_labels(here):
+    source = manifest(here / "images", "labels", lambda number: "low|odd" if number % 2 and number < 9 else "low")
+    head = featx.fit_head(featx.extract(source, STAGED, layer="fc.input"), "logistic")
+    tuned = fine_tune(source, init_head=head, start="stage2", learning_rate=1e-3, epochs=2)
+    assert tuned.run.task == "multilabel"
+    assert tuned.history[0]["val_accuracy"] == pytest.approx(
+        ((head.answers["val"].scores > 0.5) == head.answers["val"].truth).mean()
+    )
+    answers = featx.load(tuned.folder).predict([here / "images" / "red" / "000.png"])
+    assert set(answers[0].scores) == {"low", "odd"}
