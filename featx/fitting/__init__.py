@@ -9,7 +9,7 @@ from featx.fitting._fit import concluded, fit_head
 from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, label_errors
 from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
-from featx.fitting._run import Run, find_run, require_free, run_name, runs_folder
+from featx.fitting._run import Run, find_run, require_free, runs_folder, tuned_name
 from featx.fitting._shots import FewShot, few_shot
 from featx.fitting._split import Rows, choose_rows, rows_by_key
 from featx.fitting._sweep import Progress, Sweep, sweep
@@ -47,7 +47,7 @@ __all__ = [
     "leaderboard",
     "require_free",
     "rows_by_key",
-    "run_name",
     "runs_folder",
     "sweep",
+    "tuned_name",
 ]

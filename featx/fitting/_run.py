@@ -19,7 +19,16 @@ from featx.fitting._report import report_text
 from featx.heads import load_head, save_head
 from featx.spec import ExtractionSpec, digest_of
 
-__all__ = ["NETWORK", "RUN_VERSION", "Run", "find_run", "record_evaluation", "require_free", "run_name", "runs_folder"]
+__all__ = [
+    "NETWORK",
+    "RUN_VERSION",
+    "Run",
+    "find_run",
+    "record_evaluation",
+    "require_free",
+    "runs_folder",
+    "tuned_name",
+]
 
 RUN_VERSION = 2
 """Version 1 had neither keys nor answers, and one figure without an interval after the other."""
@@ -47,6 +56,12 @@ def run_name(words: str, facts: object) -> str:
     """Return the name of a run: words that are safe in a file name, and a digest of the facts."""
     safe = re.sub(r"[^\w+\-]+", "_", words).strip("-_").encode()[:_MAX_BYTES]
     return f"{safe.decode(errors='ignore')}-{digest_of(facts)[:8]}"
+
+
+def tuned_name(store: str, settings: Mapping[str, Any], spec: ExtractionSpec) -> str:
+    """Return the name of a run that holds its network; there need be no features of that yet."""
+    facts = [settings[key] for key in ("params", "seed", "tuning")]
+    return run_name(f"{store}-{settings['head'].rpartition('.')[2]}-tuned", [*facts, spec.digest])
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +138,7 @@ class Run:
         stores = "+".join(store["name"] for store in self.settings["stores"])
         head = self.settings["head"].rpartition(".")[2]
         if self.network is not None:  # which has the folder's name before there are features of it
-            return run_name(f"{stores}-{head}-tuned", [self.settings["tuning"], self.specs[0].digest])
+            return tuned_name(stores, self.settings, self.specs[0])
         contents = [store["checksum"] for store in self.settings["stores"]]  # whatever their files are called
         return run_name(f"{stores}-{head}", {**self.settings, "stores": contents})
 

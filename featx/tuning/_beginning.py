@@ -1,7 +1,6 @@
 """What fine-tuning begins with: a network, the layer whose features the head is given, and the head itself."""
 
 import os
-from dataclasses import replace
 from typing import Any
 
 from featx.backbones import Backbone, load_backbone
@@ -52,12 +51,13 @@ def begin_with(
     if backbone is None or (weights is None and backbone in (origin["name"], origin["name"].partition(":")[2])):
         network, _ = reload_backbone(spec, origin, weights=weights)
     else:
-        network = load_backbone(backbone, weights=weights, preprocessing=spec.preprocessing)
+        images = spec.preprocessing
+        network = load_backbone(backbone, weights=weights, preprocessing=images, image_size=images.side)
     network = load_backbone(network, **asked)
     (output,) = plan_outputs(
         network, layers=[layer or spec.layer], pool=pool or spec.pool, precision=spec.precision, dtype=spec.dtype
     )
-    require_same_spec(replace(spec, views=1, augment=""), output.spec, what="what is to be fine-tuned")
+    require_same_spec(spec.plain, output.spec, what="what is to be fine-tuned")
     return network, output
 
 

@@ -158,7 +158,8 @@ def choose_part(backbone: Backbone, node: Node, *, start: str | int | None = Non
 
 def _beginning(backbone: Backbone, passing: _Passing, name: str | int, node: Node) -> int:
     """Return when a node's module begins."""
-    if isinstance(name, int) or name.isdecimal():
+    modules = {module for module, _ in backbone.network.named_modules() if module}
+    if isinstance(name, int) or (name.isdecimal() and name not in modules):
         leaves = backbone.leaves
         if not 0 <= int(name) < len(leaves):
             raise NodeError(
@@ -167,7 +168,6 @@ def _beginning(backbone: Backbone, passing: _Passing, name: str | int, node: Nod
             )
         name = leaves[int(name)].name
     by_name = {each.name: (each.module, max(each.call, 0)) for each in backbone.nodes}
-    modules = {module for module, _ in backbone.network.named_modules() if module}
     if name not in by_name and name not in modules:
         raise NodeError(
             f"layer {name!r} is no node of {backbone.name}{did_you_mean(name, by_name)}"

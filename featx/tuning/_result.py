@@ -9,7 +9,7 @@ from typing import Any
 from featx.backbones import NETWORK_FILE, Backbone, network_bytes
 from featx.caching import Extraction
 from featx.extraction import Output, plan_outputs
-from featx.fitting import Rows, Run, Table, concluded, join_stores, rows_by_key, run_name, runs_folder
+from featx.fitting import Rows, Run, Table, concluded, join_stores, rows_by_key, runs_folder, tuned_name
 from featx.heads import FitReport
 from featx.heads.nets import NetClassifier, NetRegressor
 from featx.spec import ExtractionSpec
@@ -130,8 +130,7 @@ def conclude(
     spec = output.spec
     tuned = replace(backbone, network=backbone.network.requires_grad_(False).eval())
     (planned,) = plan_outputs(tuned, layers=[spec.layer], pool=spec.pool, precision=spec.precision, dtype=spec.dtype)
-    name = run_name(f"{store}-{settings['head'].rpartition('.')[2]}-tuned", [settings["tuning"], planned.spec.digest])
-    folder = runs_folder() / name if out is None else Path(out)
+    folder = runs_folder() / tuned_name(store, settings, planned.spec) if out is None else Path(out)
     tuned = replace(tuned, origin=os.path.join(os.path.realpath(folder), NETWORK_FILE))
     found = extract(tuned, planned.spec).store
     features = join_stores([found])

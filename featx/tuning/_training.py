@@ -85,9 +85,10 @@ def find_cut(backbone: Backbone, output: Output, part: Part) -> Node | None:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What is trained on, and what judges each epoch."""
+    """What is trained on, the same without augmentation, and what judges each epoch."""
 
     train: Samples
+    plain: Samples
     val: Samples | None
 
 
@@ -134,7 +135,12 @@ def shown(
             def make(index: npt.NDArray[np.int64], augmentation: Augmentation | None) -> Samples:
                 return FeatureRows(features, index, targets, views=table.views, device=device)
 
-        yield Shown(make(rows.train, augmentation), make(parts[1], None) if len(parts) > 1 else None)
+        plain = make(rows.train, None)
+        yield Shown(
+            plain if augmentation is None else make(rows.train, augmentation),
+            plain,
+            make(parts[1], None) if len(parts) > 1 else None,
+        )
 
 
 def _encoded(net: Net, table: Table, rows: npt.NDArray[np.int64]) -> torch.Tensor:
@@ -188,7 +194,7 @@ def train_upper(
         val = {} if samples.val is None else figures_of(upper, link, samples.val, size, device)
         at_start = val.get("loss")
         if not net.history_:
-            own = figures_of(upper, link, samples.train, size, device)
+            own = figures_of(upper, link, samples.plain, size, device)
             add({"epoch": before, **own, **{f"val_{name}": value for name, value in val.items()}})
     plan = Plan(
         optimizer=OPTIMIZERS[net.optimizer],

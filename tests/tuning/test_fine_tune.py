@@ -157,6 +157,8 @@ def test_what_was_better_before_is_kept(photos, head):
     assert load_backbone(str(tuned.folder)).weights == load_backbone(STAGED).weights
     before = featx.Run.load(head)
     np.testing.assert_allclose(tuned.run.answers["val"].scores, before.answers["val"].scores, atol=1e-5)
+    other = fine_tune(photos, init_head=head, start="stage2", optimizer="sgd", learning_rate=4.0, epochs=2)
+    assert other.folder != tuned.folder
 
 
 def test_batch_norms_learn_where_they_are_told_to(photos, head):

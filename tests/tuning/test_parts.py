@@ -1,6 +1,7 @@
 """Which parameters are trained, in the words and numbers of those who did it before."""
 
 import pytest
+from torch import nn
 
 from featx.backbones import load_backbone
 from featx.errors import NodeError, ParameterError
@@ -60,6 +61,21 @@ def test_parameters_belong_to_when_they_are_used():
     block = choose_part(backbone, output.node, blocks=["stage2"])
     assert set(later.parameters) - set(block.parameters) == {"gain"}
     assert block.modules == ("stage2", "stage2.0", "stage2.1")
+
+
+def test_a_name_goes_before_an_index():
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    backbone = load_backbone(network, image_size=16)
+    (output,) = plan_outputs(backbone)
+    named, counted = (set(choose_part(backbone, output.node, start=start).parameters) for start in ("1", 1))
+    assert named == {"1.weight", "1.bias", "2.weight", "2.bias"}
+    assert counted == named
+    assert set(choose_part(backbone, output.node, start="2").parameters) == {"2.weight", "2.bias"}
+    assert (
+        choose_part(backbone, output.node, start=2).parameters
+        == choose_part(backbone, output.node, start="1").parameters
+    )
+    assert set(choose_part(backbone, output.node, start="3").parameters) == {"2.weight", "2.bias"}
 
 
 @pytest.mark.parametrize(
