@@ -283,10 +283,12 @@ def _steps(
         steps.append(("let cross-validation choose one layer, or both", joined))
     elif size == "large":
         head = f"runs/{store.name}-head"
-        begin = ["--from", "input" if kinship == "different" else halfway, "--init-head", head]
+        whole = kinship == "different"  # images then go through it in every epoch, and no views are kept
+        words = network_words(store, views=not whole)
+        begin = ["--from", "input" if whole else halfway, "--init-head", head]
         steps.append(("train a head to begin with", command("fit-head", last.store, *rows, "--out", head)))
-        steps.append(("fine-tune from there", command("fine-tune", *source, *network, *begin)))
-        if kinship == "different":
+        steps.append(("fine-tune from there", command("fine-tune", *source, *words, *begin)))
+        if whole:
             scratch = ["--backbone", "small_cnn", "--weights", "random:0", "--from", "input", "--fresh-head"]
             same = ["--train-split" if word == "--train" else word for word in rows]
             steps.append(("for comparison, from scratch", command("fine-tune", *source, *scratch, "--lr", 1e-3, *same)))

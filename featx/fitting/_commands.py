@@ -37,8 +37,11 @@ def source_words(store: FeatureStore) -> list[str]:
     return words + (["--cache", str(cache)] if cache.resolve() != cache_folder().resolve() else [])
 
 
-def network_words(store: FeatureStore) -> list[str]:
-    """Return what makes the same network, with the same preprocessing, on the command line; BACKBONE for an object."""
+def network_words(store: FeatureStore, *, views: bool = True) -> list[str]:
+    """Return what makes the same network, with the same preprocessing, on the command line; BACKBONE for an object.
+
+    Without `views` it is shown plain images alone.
+    """
     spec = store.spec
     changes = {
         name: ",".join(map(str, value)) if isinstance(value, list) else value
@@ -50,10 +53,9 @@ def network_words(store: FeatureStore) -> list[str]:
         **changes,
         "dtype": spec.dtype if spec.dtype != "float32" else None,
         "precision": spec.precision if spec.precision != "fp32" else None,
-        "views": spec.views if spec.views > 1 else None,
-        "augment": spec.augment or None,
-        "augment_seed": spec.augment_seed or None,
     }
+    if views and spec.views > 1:
+        settings |= {"views": spec.views, "augment": spec.augment, "augment_seed": spec.augment_seed or None}
     return option_words(settings)
 
 

@@ -134,6 +134,13 @@ class Fitted:
         """Return a figure of one part of the samples."""
         return round(float(self.values["metrics"][part]["figures"][name]["value"]), 4)
 
+    @property
+    def parameters(self) -> int:
+        """Return how many parameters of its net were trained."""
+        from featx import load
+
+        return sum(parameter.numel() for parameter in load(self.path).run.head.module_.parameters())
+
     def tested(self, name: str) -> float:
         """Return a figure of the last evaluation."""
         return round(float(self.values["evaluations"][-1]["evaluation"]["figures"][name]["value"]), 4)

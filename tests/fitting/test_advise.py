@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from featx.cli._app import featx as group
 from featx.errors import ParameterError
 from featx.fitting import advise
+from featx.fitting._commands import network_words
 from featx.fitting._ground import Ground
 from featx.sources import ArraySource, open_source
 from tests.fitting.helpers import clouds, write
@@ -177,22 +178,11 @@ def test_what_decides_the_numbers_is_named(here, data):
     store = put(here, "fc.input", views, y, depth=0.99, spec=spec, axes="NVC", backbone=facts)
     advice = advise(store)
     check_that_commands_are_understood(advice)
-    assert shlex.split(commands(advice)[0])[3:] == [
-        *(
-            "--backbone",
-            "BACKBONE",
-            "--weights",
-            "V1",
-            "--image-size",
-            "96",
-            "--mean",
-            "0.5,0.5,0.25",
-            "--dtype",
-            "float16",
-        ),
-        *("--precision", "bf16", "--views", "2", "--augment", "hflip(p=0.5)", "--augment-seed", "3"),
-        *("--layer", "layer2"),
-    ]
+    network = ["--backbone", "BACKBONE", "--weights", "V1", "--image-size", "96", "--mean", "0.5,0.5,0.25"]
+    network += ["--dtype", "float16", "--precision", "bf16"]
+    views = ["--views", "2", "--augment", "hflip(p=0.5)", "--augment-seed", "3"]
+    assert shlex.split(commands(advice)[0])[3:] == [*network, *views, "--layer", "layer2"]
+    assert network_words(store, views=False) == network  # for training it as a whole, which shows it no kept views
 
 
 def test_the_cache_is_named_where_it_is_another(here, data):
