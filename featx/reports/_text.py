@@ -16,6 +16,12 @@ _FAMILY = "DejaVu Sans"
 _BOXES = "Last Resort"
 """A font that has every character, as a box."""
 
+_IGNORABLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""What is not drawn whether a font has it or not: Unicode's Default_Ignorable_Code_Point."""
+
 _LONGEST = 400
 """Characters of a text of which no more can be shown anyway."""
 
@@ -99,14 +105,18 @@ def _families(characters: set[str]) -> tuple[list[str], set[str]]:
 
 
 def _covered(file: str, characters: set[str]) -> set[str]:
-    """Return those of some characters that a font can draw."""
+    """Return those of some characters that a font can draw; what would leave no trace (a soft hyphen, say) is none."""
     from matplotlib.font_manager import get_font
 
     try:
         font = get_font(file)
     except (OSError, RuntimeError):  # deleted since, or of a kind that is not understood
         return set()
-    return {character for character in characters if font.scalable and font.get_char_index(ord(character))}
+    return {
+        character
+        for character in characters
+        if font.scalable and font.get_char_index(ord(character)) and not _IGNORABLE.match(character)
+    }
 
 
 def shortened(text: str, length: int) -> str:

@@ -3,7 +3,7 @@ from itertools import combinations
 import matplotlib.style
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -127,6 +127,7 @@ def test_a_users_own_style_moves_nothing():
 
 
 @settings(max_examples=15, deadline=None)
+@example(["\xad", "a\u200bb", "\ufe0f"])
 @given(st.lists(st.text(max_size=120), min_size=1, max_size=4))
 def test_any_title_is_legible(titles):
     assert_legible(gallery([picture(i) for i in range(len(titles))], titles))
