@@ -24,6 +24,7 @@ PACKAGES = [
     "extraction",
     "fitting",
     "heads",
+    "plots",
     "prediction",
     "reports",
     "sources",

@@ -6,6 +6,7 @@ from featx.caching._network import NetworkSettings
 from featx.caching._plan import ExtractionPlan, plan
 from featx.caching._preview import Seen, preview
 from featx.caching._recompute import RecomputeReport, RowDrift, Tolerance, recompute, tolerance_for
+from featx.caching._reopen import reopen_source
 from featx.caching._work import Changes
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "plan",
     "preview",
     "recompute",
+    "reopen_source",
     "tolerance_for",
 ]

@@ -1,9 +1,8 @@
 """Some rows of a store embedded again, and held against what is stored."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,21 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import BackboneError, ParameterError, SampleError, SourceError, SpecMismatchError
+from featx.caching._reopen import reopen_source
+from featx.errors import BackboneError, ParameterError, SampleError, SpecMismatchError
 from featx.extraction import Batch, default_batch_size, default_workers, extract_batches
-from featx.sources import (
-    FileSource,
-    FolderSource,
-    IdxSource,
-    ManifestSource,
-    NpzSource,
-    Source,
-    TarSource,
-    TorchvisionSource,
-    ZipSource,
-    content_digest,
-    open_source,
-)
+from featx.sources import Source, content_digest
 from featx.spec import ExtractionSpec
 from featx.store import IMPORTED, FeatureStore, find_store
 
@@ -36,17 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["RecomputeReport", "RowDrift", "Tolerance", "recompute", "tolerance_for"]
 
 Array = npt.NDArray[Any]
-
-_BY_PATH: dict[str, Callable[[str], Source]] = {
-    "folder": FolderSource,
-    "file": FileSource,
-    "zip": ZipSource,
-    "tar": TarSource,
-    "manifest": ManifestSource,
-    "npz": NpzSource,
-    "idx": IdxSource,
-}
-_LIMITS = re.compile(r"(#(first|per-class)=[0-9,]+)+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +158,7 @@ def recompute(
             raise ParameterError(f"{parameter} must be a whole number of at least {least}; got {value!r}")
     store = find_store(store)
     _require_network(store)
-    source = _reopened(store)
+    source = reopen_source(store)
     from featx.extraction import load_engine, reload_backbone, resolve_device
 
     device = resolve_device(device)
@@ -213,33 +190,6 @@ def _require_network(store: FeatureStore) -> None:
             f"{store.path} does not say how its backbone {store.spec.backbone} is loaded, so its features cannot be"
             " computed again: extract with this featx"
         )
-
-
-def _reopened(store: FeatureStore) -> Source:
-    """Open the source of a store again, all of it: samples are found by their keys."""
-    identity = str(store.source.get("identity", ""))
-    kind, _, rest = identity.partition(":")
-    whole = rest if os.path.lexists(_encoded(rest)) else _LIMITS.sub("", rest)  # a path may end like that by itself
-    source: Source | None = None
-    if kind in _BY_PATH and os.path.exists(_encoded(whole)):
-        source = _BY_PATH[kind](whole)
-    elif kind == "torchvision":
-        name, _, root = whole.partition(":")
-        if os.path.isdir(_encoded(root)):  # else it is gone, or options follow that cannot be told from a path
-            source = TorchvisionSource(name, root)
-    elif kind == "hf" and whole:
-        source = open_source(f"hf:{whole}")
-    if source is None:
-        raise SourceError(
-            f"the source of {store.path} ({identity or 'not known'}) cannot be opened again, so its rows cannot be"
-            " computed again: that takes images in files, or a data set by name that is still where it was"
-        )
-    source.samples  # noqa: B018  # listed here, so that a source that is gone is told before a network is loaded
-    return source
-
-
-def _encoded(path: str) -> bytes:
-    return path.encode("utf-8", "surrogateescape")
 
 
 class _Comparison:

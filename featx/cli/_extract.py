@@ -10,7 +10,7 @@ import click
 from featx.cli._options import BatchSize, OutputFile, cache_option, json_option, network_options, source_options
 from featx.cli._output import plain, print_json, progress_bar, tell
 from featx.labels import label_words
-from featx.reports import PICTURE_SUFFIXES
+from featx.plots import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from featx.caching import Extraction
@@ -135,7 +135,7 @@ def extract(
 def _draw(source: "Source", backbone: str, layers: tuple[str, ...], path: str, options: dict[str, Any]) -> None:
     """Write a gallery of what the network is about to see."""
     from featx.caching import NetworkSettings, preview
-    from featx.reports import gallery, save_figure
+    from featx.plots import gallery, save_figure
 
     names = NetworkSettings.__annotations__.keys() | {"limit", "cache"}
     settings = {name: value for name, value in options.items() if name in names}

@@ -9,7 +9,7 @@ import click
 from featx.cli._options import OutputFile
 from featx.cli._output import plain, tell, write_csv, write_json
 from featx.labels import Label, label_words
-from featx.reports import PICTURE_SUFFIXES
+from featx.plots import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from featx.fitting import Run
@@ -121,7 +121,7 @@ def predict(
 
 def _draw(source: "Source", answers: "Sequence[Prediction]", top: int, path: str) -> None:
     """Write a gallery of the images that have an answer; of some that are spread over them if they are many."""
-    from featx.reports import gallery, save_figure
+    from featx.plots import gallery, save_figure
     from featx.sources import decode_image
 
     answered = [row for row, answer in enumerate(answers) if answer.error is None]

@@ -27,7 +27,7 @@ def report(run: str, figures: Path | None) -> None:
       featx report runs/photos-mlp-1a2b3c4d --figures pictures/
     """
     from featx.fitting import Run
-    from featx.reports import learning_curves, save_figures
+    from featx.plots import learning_curves, save_figures
 
     found = Run.load(run)
     if figures is None:

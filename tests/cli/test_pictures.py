@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import featx as library
-from featx import reports
+from featx import plots
 from featx.heads import LinearClassifier, LinearRegressor
+from tests.plots.helpers import assert_legible
 from tests.prediction.helpers import make_run
-from tests.reports.helpers import assert_legible
 from tests.tiny import BACKBONE, picture, write_folder
 
 
@@ -18,13 +18,13 @@ from tests.tiny import BACKBONE, picture, write_folder
 def drawn(monkeypatch):
     """The figures that were written, by the name of their file."""
     figures = {}
-    save = reports.save_figure
+    save = plots.save_figure
 
     def keep(figure, path):
         figures[str(path)] = figure
         return save(figure, path)
 
-    monkeypatch.setattr(reports, "save_figure", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return figures
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from featx.errors import ParameterError
-from featx.reports import learning_curves
-from tests.reports.helpers import assert_legible, texts_of
+from featx.plots import learning_curves
+from tests.plots.helpers import assert_legible, texts_of
 
 NAMES = ("loss", "accuracy", "val_loss", "val_accuracy")
 

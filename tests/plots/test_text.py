@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featx.reports._text import Writing, shortened, wrapped
+from featx.plots._text import Writing, shortened, wrapped
 
 WORDS = st.text(alphabet="ab ", max_size=40)
 

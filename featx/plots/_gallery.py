@@ -5,8 +5,8 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ParameterError
-from featx.reports._files import DPI
-from featx.reports._text import Writing
+from featx.plots._files import DPI
+from featx.plots._text import Writing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featx.errors import ParameterError
-from featx.reports import gallery
-from tests.reports.helpers import assert_legible, draw, texts_of
+from featx.plots import gallery
+from tests.plots.helpers import assert_legible, draw, texts_of
 from tests.tiny import picture
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from featx.errors import ParameterError
-from featx.reports import gallery, save_figure, save_figures
+from featx.plots import gallery, save_figure, save_figures
 from tests.tiny import picture
 
 
@@ -62,7 +62,7 @@ def test_figures_go_into_a_folder_that_is_made(figure, tmp_path):
 def test_no_display_and_no_pyplot(tmp_path):
     code = """
 import sys
-from featx.reports import gallery, learning_curves, save_figure
+from featx.plots import gallery, learning_curves, save_figure
 import numpy as np
 assert "matplotlib" not in sys.modules
 save_figure(gallery([np.zeros((4, 4, 3), np.uint8)], ["$"]), "a.png")
