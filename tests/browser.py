@@ -37,6 +37,7 @@ def chromium(*flags, width=1200, height=900):
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(DRIVER))
         driver.set_page_load_timeout(60)
+        driver.get("about:blank")  # the page it starts with asks for things of its own
         try:
             yield driver
         finally:
@@ -59,4 +60,4 @@ def requested(driver):
     """Return the addresses that were asked for since the page was opened, but for data in the page."""
     events = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
     urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith(("data:", "chrome:"))]
+    return [url for url in urls if not url.startswith(("data:", "chrome"))]
