@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from featx.errors import ParameterError, printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Page", "render_page", "write_page"]
+__all__ = ["Page", "Report", "render_page", "write_page"]
 
 _TEMPLATES = files("featx.reports") / "templates"
 
@@ -37,6 +38,22 @@ class Page:
     template: str
     title: str
     values: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A page, and the figures that are in it.
+
+    Attributes
+    ----------
+    page : Page
+        For :func:`write_page` or :func:`render_page`.
+    figures : dict of str to matplotlib.figure.Figure
+        By names that can be those of files, such as ``confusion-matrix``; for :func:`featx.plots.save_figures`.
+    """
+
+    page: Page
+    figures: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def render_page(page: Page) -> str:
