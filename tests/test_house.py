@@ -13,6 +13,7 @@ PACKAGE = ROOT / "featx"
 ALLOWED = {
     "errors": set(),
     "_quiet": set(),
+    "_words": set(),
     "labels": {"errors"},
     "spec": {"errors"},
     "sources": {"errors", "labels", "_quiet"},
@@ -30,9 +31,15 @@ ALLOWED["tuning"] = {
     *("errors", "labels", "spec", "sources", "backbones", "extraction", "store", "caching", "heads", "evaluation"),
     "fitting",
 }
-ALLOWED["reports"] = {*ALLOWED["prediction"], "labels", "caching", "evaluation", "plots", "prediction"}
+ALLOWED["reports"] = {*ALLOWED["prediction"], "_words", "labels", "caching", "evaluation", "plots", "prediction"}
 ALLOWED["cli"] = set(ALLOWED)
-ONLY = {"click": "cli", "rich": "cli", "h5py": "store", "matplotlib": "plots", "jinja2": "reports"}
+ONLY = {
+    **dict.fromkeys(("click", "rich"), "cli"),
+    **dict.fromkeys(("flask", "waitress", "werkzeug"), "studio"),
+    "h5py": "store",
+    "matplotlib": "plots",
+    "jinja2": "reports",
+}
 EVERYWHERE = {"__init__.py", "__main__.py"}
 """Files of no room: the front door."""
 

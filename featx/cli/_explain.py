@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx._words import size
 from featx.cli._options import cache_option, json_option, network_options, source_options
-from featx.cli._output import plain, print_json, print_table, size
+from featx.cli._output import plain, print_json, print_table
 
 if TYPE_CHECKING:
     from featx.caching import Explanation

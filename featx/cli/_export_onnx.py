@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from featx._words import size
 from featx.cli._options import json_option
-from featx.cli._output import plain, print_json, size, tell
+from featx.cli._output import plain, print_json, tell
 
 __all__ = ["export_onnx"]
 

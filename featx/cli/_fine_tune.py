@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx._words import size
 from featx.cli._fit import show_run
 from featx.cli._options import cache_option, json_option, network_options, source_options
-from featx.cli._output import plain, print_json, progress_bar, size, tell
+from featx.cli._output import plain, print_json, progress_bar, tell
 
 if TYPE_CHECKING:
     from featx.sources import Source

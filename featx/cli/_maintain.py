@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx._words import size
 from featx.cli._options import cache_option, json_option
-from featx.cli._output import plain, print_json, print_table, size, tell
+from featx.cli._output import plain, print_json, print_table, tell
 
 if TYPE_CHECKING:
     from featx.store import FeatureStore

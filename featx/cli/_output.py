@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from featx.evaluation import Figure
 
 __all__ = [
-    "age",
     "figure",
     "plain",
     "print_json",
     "print_table",
     "progress_bar",
-    "size",
     "tell",
     "with_interval",
     "write_csv",
@@ -95,23 +93,6 @@ def figure(value: float | None, digits: int = 3) -> str:
 def with_interval(figure: "Figure") -> str:
     """Return a figure and its 95 % interval for a table."""
     return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def age(seconds: float) -> str:
-    """Return an age for people."""
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featx._words import age
 from featx.cli._options import json_option
-from featx.cli._output import age, print_json, print_table, tell, with_interval
+from featx.cli._output import print_json, print_table, tell, with_interval
 
 if TYPE_CHECKING:
     from featx.fitting import Entry

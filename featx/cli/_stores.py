@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx._words import age, size
 from featx.cli._options import cache_option, json_option
-from featx.cli._output import age, plain, print_json, print_table, size, tell
+from featx.cli._output import plain, print_json, print_table, tell
 from featx.errors import StoreError
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx._words import size
 from featx.cli._options import cache_option, json_option
-from featx.cli._output import plain, print_json, size
+from featx.cli._output import plain, print_json
 
 if TYPE_CHECKING:
     from featx.caching import RecomputeReport, RowDrift
