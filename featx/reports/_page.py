@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from featx.errors import ParameterError, printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Page", "Report", "render_page", "write_page"]
+__all__ = ["Page", "Report", "page_policy", "render_page", "write_page"]
 
 _TEMPLATES = files("featx.reports") / "templates"
 
@@ -56,27 +56,50 @@ class Report:
     figures: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def render_page(page: Page) -> str:
+def render_page(page: Page, *, templates: Sequence[Path] = (), home: str | None = None) -> str:
     """Return a page as HTML that loads nothing: its style, script and pictures are in it.
 
     A policy in the page forbids any connection, and any script but its own. Names are escaped, and what cannot be shown
     in them, or would change the order of what is shown, is written as escapes.
+
+    Parameters
+    ----------
+    page : Page
+    templates : sequence of Path
+        Folders whose templates go before those of ``featx/reports/templates``.
+    home : str, optional
+        Address of what the page is a part of, for a link at its top.
     """
-    script = _text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html: str = (
-        environment()
+        environment(*templates)
         .get_template(page.template)
         .render(
             title=page.title,
             version=version("featx"),
             style=_text("page.css"),
-            script=script,
-            digest=digest,
+            script=_text("page.js"),
+            policy=page_policy(),
+            home=home,
             **page.values,
         )
     )
     return html
+
+
+def page_policy(*, served: bool = False) -> str:
+    """Return the Content-Security-Policy of pages: nothing is loaded, and no script runs but the page's own.
+
+    Parameters
+    ----------
+    served : bool
+        Whether it is for a page that a server has more for: scripts, styles and answers of the same origin.
+    """
+    digest = base64.b64encode(hashlib.sha256(_text("page.js").encode()).digest()).decode()
+    own, asked = (" 'self'", "connect-src 'self'; ") if served else ("", "")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{own}; script-src 'sha256-{digest}'{own};"
+        f" {asked}base-uri 'none'; form-action 'none'"
+    )
 
 
 def write_page(page: Page, path: str | os.PathLike[str]) -> Path:
@@ -107,13 +130,13 @@ def write_page(page: Page, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-@lru_cache(maxsize=1)
-def environment() -> "Environment":
+@lru_cache
+def environment(*folders: Path) -> "Environment":
     """Return what renders templates: everything is escaped, and a name that is not there is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(str(_TEMPLATES)),
+        loader=FileSystemLoader([*folders, str(_TEMPLATES)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

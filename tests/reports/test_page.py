@@ -3,7 +3,7 @@
 import pytest
 
 from featx.errors import ParameterError
-from featx.reports import Page, write_page
+from featx.reports import Page, page_policy, render_page, write_page
 from featx.reports._page import environment
 from tests.browser import complaints, requested, show
 
@@ -94,3 +94,23 @@ def test_pages_are_replaced_whole_or_not_at_all(page, tmp_path):
         write_page(page, tmp_path / "page.png")
     with pytest.raises(ParameterError, match="path must be in a folder that is there"):
         write_page(page, tmp_path / "not" / "page.html")
+
+
+def test_a_page_of_a_server_leads_back_and_may_ask_it_alone(page, tmp_path):
+    (tmp_path / "some.html").write_text('{% extends "base.html" %}{% block main %}its own{% endblock %}')
+    (tmp_path / "linked.html").write_text("""{% extends "base.html" %}{% block policy %}{% endblock %}
+{% block main %}{{ parts.table(["a"], [[{"text": "<b>", "value": 1, "href": "/runs/1"}]]) }}{% endblock %}""")
+    assert "its own" not in render_page(page, home="/")
+    assert '<a href="/">' in render_page(page, home="/")
+    assert '<a href="/">' not in render_page(page)
+    assert "its own" in render_page(page, templates=[tmp_path])
+    linked = render_page(Page("linked.html", "links"), templates=[tmp_path])
+    assert '<td data-value="1" class="number"><a href="/runs/1">&lt;b&gt;</a></td>' in linked
+    assert "Content-Security-Policy" not in linked
+    alone, served = (
+        dict(each.split(" ", 1) for each in policy.split("; ")) for policy in (page_policy(), page_policy(served=True))
+    )
+    assert {name: served[name].removesuffix(" 'self'") for name in alone} == alone
+    assert served["connect-src"] == "'self'"
+    assert served["script-src"].endswith(" 'self'")
+    assert "unsafe-inline" not in served["script-src"]
