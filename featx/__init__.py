@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         sweep,
     )
     from featx.heads import list_heads
-    from featx.prediction import FeatureExtractor, Prediction, Predictor, load
+    from featx.prediction import FeatureExtractor, Prediction, Predictor, load, neighbors
     from featx.sources import Sample, Source, open_source
     from featx.spec import ExtractionSpec, Preprocessing
     from featx.store import FeatureStore, find_store, open_store
@@ -68,6 +68,7 @@ __all__ = [
     "list_heads",
     "load",
     "load_backbone",
+    "neighbors",
     "open_source",
     "open_store",
     "sweep",
@@ -83,7 +84,7 @@ _MODULES = {
         *("label_errors", "leaderboard", "sweep"),
     ),
     "heads": ("list_heads",),
-    "prediction": ("FeatureExtractor", "Prediction", "Predictor", "load"),
+    "prediction": ("FeatureExtractor", "Prediction", "Predictor", "load", "neighbors"),
     "sources": ("Sample", "Source", "open_source"),
     "spec": ("ExtractionSpec", "Preprocessing"),
     "store": ("FeatureStore", "find_store", "open_store"),

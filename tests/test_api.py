@@ -63,6 +63,7 @@ PUBLIC = [
     "list_heads",
     "load",
     "load_backbone",
+    "neighbors",
     "open_source",
     "open_store",
     "sweep",

@@ -25,7 +25,7 @@ ALLOWED = {
     "evaluation": {"errors"},
     "plots": {"errors", "evaluation"},
     "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation"},
-    "prediction": {"errors", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
+    "prediction": {"errors", "labels", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
 }
 ALLOWED["tuning"] = {
     *("errors", "labels", "spec", "sources", "backbones", "extraction", "store", "caching", "heads", "evaluation"),

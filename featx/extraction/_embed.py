@@ -20,10 +20,11 @@ def embed(
     engine: Engine,
     outputs: "Sequence[Output]",
     *,
+    rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> tuple[tuple[npt.NDArray[Any], ...], npt.NDArray[np.int64], tuple[tuple[int, str], ...]]:
-    """Return the features of all samples of a source, without a store.
+    """Return the features of samples of a source, without a store.
 
     Where the spec asks for several views, the second axis of the features has them.
 
@@ -33,6 +34,8 @@ def embed(
     engine : Engine
         Made for `outputs`.
     outputs : sequence of Output
+    rows : sequence of int, optional
+        Indices of the samples, ascending; by default all.
     batch_size, workers : int, optional
         By default what suits the device and the machine.
 
@@ -45,12 +48,13 @@ def embed(
     failures : tuple of (int, str)
         Index and reason of each of the others.
     """
+    order = np.arange(len(source)) if rows is None else np.asarray(rows, dtype=np.int64)
     batch_size = batch_size or default_batch_size(engine.name, engine.device)
     batches = list(
         extract_batches(
             source,
-            range(len(source)),
-            [(0, len(source))],
+            order.tolist(),
+            [(0, len(order))],
             engine,
             outputs[0].spec,
             batch_size=batch_size,
@@ -71,5 +75,6 @@ def embed(
         ).reshape(len(place), *([views] if views > 1 else []), *output.shape)[places]
         for i, output in enumerate(outputs)
     )
-    rows = np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)])
-    return features, rows, tuple(failure for batch in batches for failure in batch.failures)
+    found = np.concatenate([np.empty(0, dtype=np.int64), *(batch.rows for batch in batches)])
+    failures = ((int(order[position]), reason) for batch in batches for position, reason in batch.failures)
+    return features, order[found], tuple(failures)

@@ -26,15 +26,18 @@ class Neighbor:
     Attributes
     ----------
     key : str
-    label : str
-        The class it was given.
+    label : str or None
+        What it is labelled with, as people read it; None where that is not known.
     distance : float
-        Cosine distance of the features, from 0.
+        Of the features, from 0.
+    row : int
+        Of the store; of the first, if several were joined.
     """
 
     key: str
-    label: str
+    label: str | None
     distance: float
+    row: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class SuspectedLabel:
     given_probability, suggested_probability : float
         Of both, from a head that was not fitted on the sample.
     neighbors : tuple of Neighbor
-        The nearest labelled samples, nearest first.
+        The nearest labelled samples by cosine distance, nearest first.
     """
 
     key: str
@@ -170,13 +173,14 @@ def _neighbors(table: Table, rows: Indices, suspects: Indices, count: int) -> li
         features = features[:, 0]
     vectors = features.reshape(len(rows), -1)
     distances, nearest = nearest_rows(vectors, vectors[suspects], count + 1, "cosine")
+    places = rows[nearest]
     return [
         tuple(
-            Neighbor(table.keys[rows[other]], table.classes[table.targets[rows[other]]], max(0.0, float(distance)))
-            for distance, other in zip(away, others, strict=True)
-            if other != suspect
+            Neighbor(table.keys[place], table.classes[table.targets[place]], distance, int(table.rows[place]))
+            for distance, place in zip(away, others, strict=True)
+            if place != suspect
         )[:count]
-        for suspect, away, others in zip(suspects.tolist(), distances.tolist(), nearest.tolist(), strict=True)
+        for suspect, away, others in zip(rows[suspects].tolist(), distances.tolist(), places.tolist(), strict=True)
     ]
 
 

@@ -42,6 +42,8 @@ class Table:
         Equal for what must not be torn apart: the same image, and the group that the source declares (a patient, a
         video), and all that these hold together.
     keys : tuple of str
+    rows : ndarray of shape (n,) and dtype int64
+        Where they are in the first store.
     specs : tuple of ExtractionSpec
         One for each store.
     left_out : int
@@ -58,6 +60,7 @@ class Table:
     digests: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
     keys: tuple[str, ...]
+    rows: Indices
     specs: tuple[ExtractionSpec, ...]
     left_out: int = 0
 
@@ -136,6 +139,7 @@ def _table(
         digests,
         _groups(digests, np.array(store.groups, dtype=np.str_)[rows]),
         tuple(store.keys[row] for row in rows.tolist()),
+        rows,
         specs,
         left_out,
     )

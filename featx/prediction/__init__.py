@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from featx.prediction._neighbors import Neighborhood, NeighborSearch, neighbors
 from featx.prediction._predictor import Prediction, Predictor, load
 
 if TYPE_CHECKING:
     from featx.prediction._extractor import FeatureExtractor
 
-__all__ = ["FeatureExtractor", "Prediction", "Predictor", "load"]
+__all__ = ["FeatureExtractor", "NeighborSearch", "Neighborhood", "Prediction", "Predictor", "load", "neighbors"]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,9 +67,22 @@ def test_neighbors_are_the_nearest_others_by_cosine(photos):
         distance[row] = np.inf
         nearest = np.argsort(distance)[:4]
         assert [neighbor.key for neighbor in one.neighbors] == [f"{other:04d}.jpg" for other in nearest]
+        assert [neighbor.row for neighbor in one.neighbors] == nearest.tolist()
         assert [neighbor.label for neighbor in one.neighbors] == [CLASSES[given[other]] for other in nearest]
         np.testing.assert_allclose([neighbor.distance for neighbor in one.neighbors], distance[nearest], atol=1e-5)
     assert all(one.neighbors == () for one in label_errors(store, "lda", neighbors=0).suspects)
+
+
+def test_rows_are_those_of_the_first_store(photos, tmp_path):
+    store, features, _, given = photos
+    keys, digests = store.keys[:19:-1], store.digests[:19:-1]
+    other = write(
+        tmp_path / "b.h5", features[:19:-1], given[:19:-1], keys=keys, digests=digests, spec={"layer": "other"}
+    )
+    suspects = label_errors([other, store], "lda").suspects
+    assert suspects
+    for near in (near for one in suspects for near in one.neighbors):
+        assert other.keys[near.row] == near.key
 
 
 def test_copies_do_not_vouch_for_each_other(tmp_path):
