@@ -5,7 +5,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ParameterError
-from featx.plots._files import DPI
+from featx.plots._style import DPI
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.errors import ParameterError
+from featx.plots._style import DPI, house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DPI", "PICTURE_SUFFIXES", "save_figure", "save_figures"]
-
-DPI = 150
-"""Pixels of an inch of a figure."""
+__all__ = ["PICTURE_SUFFIXES", "save_figure", "save_figures"]
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 """What a file with a figure may end in."""
@@ -47,7 +45,8 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> Path:
     scratch = target.with_name(f".{secrets.token_hex(8)}{suffix}")
     undated = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
     try:
-        figure.savefig(scratch, format=suffix[1:], dpi=DPI, metadata=undated)
+        with house_style():
+            figure.savefig(scratch, format=suffix[1:], dpi=DPI, metadata=undated)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

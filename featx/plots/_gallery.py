@@ -5,7 +5,7 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ParameterError
-from featx.plots._files import DPI
+from featx.plots._style import DPI
 from featx.plots._text import Writing
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ class Writing:
         return [
             line
             for text, lines in zip(own, share, strict=True)
-            for line in _fitted(text, lines, lambda line: self._width(line) <= width)
+            for line in _fitted(text, lines, lambda line: self.width(line) <= width)
         ]
 
     def height(self, lines: Sequence[str]) -> float:
@@ -81,7 +81,8 @@ class Writing:
             for character in text
         )
 
-    def _width(self, line: str) -> float:
+    def width(self, line: str) -> float:
+        """Return the width in points of a line."""
         from matplotlib.font_manager import FontProperties
 
         properties = FontProperties(family=self._families, size=self._size)

@@ -38,7 +38,7 @@ def test_as_much_is_kept_as_fits(most):
     text = "".join(lines)
     assert text.count("…") == 1
     one_more = shortened("x" * 200, len(text) + 1)
-    assert len(wrapped(one_more, lambda line: writing._width(line) <= 100)) > most
+    assert len(wrapped(one_more, lambda line: writing.width(line) <= 100)) > most
 
 
 def test_a_text_that_fits_stays_as_it_is():

@@ -1,0 +1,147 @@
+"""What a threshold gives and takes: ROC curves, and precision against recall."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import ParameterError
+from featx.plots._style import PALETTE, SERIES, add_legend, house_style, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Curve", "precision_recall_curves", "roc_curves"]
+
+_GRID = np.linspace(0, 1, 201)
+_WORST = 3
+
+Floats = npt.NDArray[np.float64]
+
+
+class Curve(NamedTuple):
+    """One class against the rest.
+
+    Attributes
+    ----------
+    name : str
+        The class.
+    x, y : ndarray of shape (p,), float
+        By increasing `x`: false and true positive rate, or recall and precision.
+    area : float
+        ROC-AUC or average precision.
+    base : float or None
+        Share of the rows that are of the class: the precision of answers by chance.
+    """
+
+    name: str
+    x: npt.ArrayLike
+    y: npt.ArrayLike
+    area: float
+    base: float | None = None
+
+
+def roc_curves(curves: Sequence[Curve]) -> "Figure":
+    """Draw true against false positive rates, as :func:`featx.evaluation.roc_curve` gives them.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Up to 8 are told apart by colour and dash. Of more, all are drawn faintly, with their mean at each false
+        positive rate, and the three of the least area by name.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ParameterError
+        If there are no curves.
+    """
+    with house_style():
+        figure, axes = _empty(curves, "false positive rate", "true positive rate")
+        (chance,) = axes.plot([0, 1], [0, 1], color=PALETTE["grey"], linewidth=1)
+        _draw(figure, axes, curves, "AUC", [(chance, "by chance")], "default")
+    return figure
+
+
+def precision_recall_curves(curves: Sequence[Curve]) -> "Figure":
+    """Draw precision against recall, as :func:`featx.evaluation.precision_recall_curve` gives them.
+
+    The step before a recall is as high as the precision there, so that the area below is the average precision.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        As in :func:`roc_curves`. Where they say it, a thin line shows the precision of answers by chance: of each class
+        or, of more than 8, the mean.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ParameterError
+        If there are no curves.
+    """
+    with house_style():
+        figure, axes = _empty(curves, "recall", "precision")
+        bases = [curve.base for curve in curves if curve.base is not None]
+        if len(curves) > len(SERIES):
+            bases = [float(np.mean(bases))] if bases else []
+        chance: list[Any] = [
+            axes.plot([0, 1], [base, base], color=PALETTE["grey"], linewidth=1)[0] for base in sorted(set(bases))
+        ]
+        _draw(figure, axes, curves, "AP", [(line, "by chance") for line in chance[:1]], "steps-pre")
+    return figure
+
+
+def _empty(curves: Sequence[Curve], across: str, up: str) -> "tuple[Figure, Axes]":
+    if not curves:
+        raise ParameterError("curves must be at least one; got none: no class has both rows of it and others")
+    figure = new_figure(7.5, 4.6)
+    axes = figure.subplots()
+    axes.set(xlabel=across, ylabel=up, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.grid()
+    return figure, axes
+
+
+def _draw(
+    figure: "Figure",
+    axes: "Axes",
+    curves: Sequence[Curve],
+    area: str,
+    chance: Sequence[tuple[Any, str]],
+    drawstyle: Any,
+) -> None:
+    named: list[tuple[Any, str]] = []
+    shown = list(curves)
+    if len(curves) > len(SERIES):
+        for curve in curves:
+            (faint,) = axes.plot(curve.x, curve.y, color=PALETTE["grey"], alpha=0.3, linewidth=0.6, drawstyle=drawstyle)
+        named.append((faint, f"each of {len(curves)} classes"))
+        mean = np.mean([_at(curve, drawstyle) for curve in curves], axis=0)
+        (line,) = axes.plot(_GRID, mean, color=PALETTE["ink"], linewidth=2)
+        named.append((line, f"mean: {area} {np.mean([curve.area for curve in curves]):.3f}"))
+        shown = sorted(curves, key=lambda curve: curve.area)[:_WORST]
+    for curve, style in zip(shown, SERIES, strict=False):
+        (line,) = axes.plot(
+            curve.x, curve.y, color=style["color"], linestyle=style["linestyle"], linewidth=1.6, drawstyle=drawstyle
+        )
+        named.append((line, f"{area} {curve.area:.3f}  {curve.name}"))
+    handles, names = zip(*named, *chance, strict=True)
+    add_legend(figure, handles, names, loc="outside right upper", handlelength=3.2)
+
+
+def _at(curve: Curve, drawstyle: str) -> Floats:
+    """Return how high a curve is at each point of the grid."""
+    x, y = np.asarray(curve.x, dtype=np.float64), np.asarray(curve.y, dtype=np.float64)
+    if drawstyle == "steps-pre":
+        found: Floats = y[np.searchsorted(x, _GRID).clip(max=x.size - 1)]
+        return found
+    last = np.append(np.diff(x) > 0, True)  # of points above each other the highest
+    return np.asarray(np.interp(_GRID, x[last], y[last]), dtype=np.float64)

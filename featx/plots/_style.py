@@ -1,0 +1,138 @@
+"""How all figures look: colours that everybody can tell apart, each of which a page has for light and for dark."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from featx.plots._text import Writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+__all__ = [
+    "AS_IT_IS",
+    "DPI",
+    "FONT",
+    "PALETTE",
+    "SERIES",
+    "add_legend",
+    "figure_with_axes",
+    "house_style",
+    "new_figure",
+]
+
+DPI = 150
+"""Pixels of an inch of a figure."""
+
+FONT = 9.0
+"""Size of what is written, in points."""
+
+PALETTE = {
+    "ground": "#ffffff",
+    "ink": "#1c1e21",
+    "faint": "#5a6068",
+    "line": "#d5d9de",
+    "shade": "#3d9bd9",
+    "grey": "#757b84",
+    "blue": "#0072b2",
+    "vermilion": "#c44e00",
+    "green": "#00795a",
+    "purple": "#c9709f",
+    "orange": "#bf8300",
+    "sky": "#2d94d0",
+    "olive": "#8a8200",
+    "violet": "#7159b0",
+}
+"""Colours by the names that a page has for them: those of a light page. The hues are those of Okabe and Ito (Color
+Universal Design, 2008), dark enough for white and, from `grey` on, light enough for a dark page, too."""
+
+SERIES: tuple[dict[str, Any], ...] = tuple(
+    {"color": PALETTE[name], "linestyle": line, "marker": marker}
+    for name, line, marker in (
+        ("blue", "-", "o"),
+        ("vermilion", "--", "s"),
+        ("green", "-.", "^"),
+        ("purple", ":", "D"),
+        ("orange", (0, (5, 1, 1, 1, 1, 1)), "v"),
+        ("sky", (0, (8, 3)), "P"),
+        ("olive", (0, (3, 1)), "X"),
+        ("violet", (0, (1, 2.5)), "*"),
+    )
+)
+"""How lines and points of different things are drawn: no two share a colour, a dash or a marker."""
+
+AS_IT_IS = "as-it-is"
+"""Group of what keeps its colours in a page: pixels, and what explains them."""
+
+_STYLE: Any = {
+    "font.size": FONT,
+    "axes.labelsize": FONT,
+    "axes.titlesize": FONT,
+    "xtick.labelsize": FONT,
+    "ytick.labelsize": FONT,
+    "legend.fontsize": FONT,
+    "text.color": PALETTE["ink"],
+    "axes.labelcolor": PALETTE["ink"],
+    "axes.edgecolor": PALETTE["faint"],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "axes.titlelocation": "left",
+    "xtick.color": PALETTE["faint"],
+    "ytick.color": PALETTE["faint"],
+    "xtick.labelcolor": PALETTE["ink"],
+    "ytick.labelcolor": PALETTE["ink"],
+    "grid.color": PALETTE["line"],
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "figure.facecolor": PALETTE["ground"],
+    "figure.dpi": DPI,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "featx",
+}
+
+_LOCK = RLock()
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in the house's style, whatever the user's own is; one thread at a time, as matplotlib has one style."""
+    import matplotlib as mpl
+
+    with _LOCK, mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of so many inches that places its axes itself."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def figure_with_axes(
+    across: float, down: float, *, left: float, right: float, bottom: float, top: float
+) -> "tuple[Figure, Axes]":
+    """Return a figure with axes of so many inches, and so many inches around them."""
+    from matplotlib.figure import Figure
+
+    width, height = left + across + right, bottom + down + top
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    return figure, figure.add_axes((left / width, bottom / height, across / width, down / height))
+
+
+def add_legend(owner: "Figure | Axes", handles: Sequence[Any], names: Sequence[str], **place: Any) -> "Legend":
+    """Add a legend in which a name is nothing but text, in no more than 40 characters' width."""
+    writing = Writing(names, FONT)
+    legend = owner.legend(handles, [str(i) for i in range(len(names))], **place)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=writing.lines(name, 24 * FONT, 1)[0], **writing.style)
+    return legend
