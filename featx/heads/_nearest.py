@@ -149,11 +149,13 @@ def _candidates(X: npt.NDArray[Any], queries: npt.NDArray[Any], m: int, points: 
     """Return the m rows of X nearest to each query by products, in increasing order of rows, (b, m)."""
     best = np.empty((queries.shape[0], 0), dtype=queries.dtype)
     rows = np.empty((queries.shape[0], 0), dtype=np.int64)
+    products = np.empty(queries.shape[0] * _SEARCH_ROWS, dtype=queries.dtype)  # once: fresh memory costs more than they
     start = 0
     for _, raw in row_blocks(X, None, queries.dtype, values=min(BLOCK_VALUES, _SEARCH_ROWS * X.shape[1])):
         block = points(raw, queries.dtype)
         # half the squared distance, less what is the same for all rows
-        order = queries @ block.T
+        order = products[: queries.shape[0] * block.shape[0]].reshape(queries.shape[0], block.shape[0])
+        np.matmul(queries, block.T, out=order)
         np.subtract(0.5 * np.square(block).sum(axis=1), order, out=order)
         if own is not None:
             inside = np.flatnonzero((own >= start) & (own < start + block.shape[0]))
@@ -172,7 +174,7 @@ def _candidates(X: npt.NDArray[Any], queries: npt.NDArray[Any], m: int, points: 
 
 def _below(values: npt.NDArray[Any], bounds: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """Return the values of each row that are below its bound, and where they are; filled up with infinity."""
-    row, place = np.nonzero(values < bounds[:, None])
+    row, place = np.divmod(np.flatnonzero(values < bounds[:, None]), values.shape[1])  # sooner than nonzero
     counts = np.bincount(row, minlength=values.shape[0])
     column = np.arange(row.size) - np.repeat(np.cumsum(counts) - counts, counts)
     shape = (values.shape[0], int(counts.max()))
