@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import FONT, PALETTE, SERIES, add_legend, figure_with_axes, house_style
+from featx.plots._style import FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style
 from featx.plots._text import Writing
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _WIDTH = 4.5
 _HATCHES = ("", "///", "---", "xxx", "|||", "\\\\\\", "+++")
 
 
+@in_house_style
 def score_by_class(
     classes: Sequence[str], scores: "Sequence[Measured]", *, figure: str = "recall", most: int = 30
 ) -> "Figure":
@@ -59,26 +60,26 @@ def score_by_class(
             f"classes must be at least one, with a score each; got {len(classes)} classes and {len(scores)} scores"
         )
     order = sorted(range(len(classes)), key=lambda i: scores[i].value)[:most]
-    with house_style():
-        drawing, axes = _rows([classes[i] for i in order], top=0.4)
-        values = [scores[i].value for i in order]
-        spread = [
-            [scores[i].value - scores[i].low for i in order],
-            [scores[i].high - scores[i].value for i in order],
-        ]
-        drawn = axes.errorbar(
-            values, range(len(order)), xerr=spread, fmt="o", color=PALETTE["blue"], markersize=4, elinewidth=1.2
-        )
-        mean = float(np.mean([score.value for score in scores]))
-        line = axes.axvline(mean, color=PALETTE["grey"], linestyle="--", linewidth=1)
-        low, high = axes.get_xlim()
-        axes.set(xlabel=figure.replace("_", " "), xlim=(min(low, -0.02), max(high, 1.02)))
-        axes.grid(axis="x")
-        shown = "95 % interval" if len(order) == len(classes) else f"worst {len(order)} of {len(classes)} classes"
-        _legend_above(axes, [drawn, line], [shown, f"mean of all: {mean:.3f}"])
+    drawing, axes = _rows([classes[i] for i in order], top=0.4)
+    values = [scores[i].value for i in order]
+    spread = [
+        [scores[i].value - scores[i].low for i in order],
+        [scores[i].high - scores[i].value for i in order],
+    ]
+    drawn = axes.errorbar(
+        values, range(len(order)), xerr=spread, fmt="o", color=PALETTE["blue"], markersize=4, elinewidth=1.2
+    )
+    mean = float(np.mean([score.value for score in scores]))
+    line = axes.axvline(mean, color=PALETTE["grey"], linestyle="--", linewidth=1)
+    low, high = axes.get_xlim()
+    axes.set(xlabel=figure.replace("_", " "), xlim=(min(low, -0.02), max(high, 1.02)))
+    axes.grid(axis="x")
+    shown = "95 % interval" if len(order) == len(classes) else f"worst {len(order)} of {len(classes)} classes"
+    _legend_above(axes, [drawn, line], [shown, f"mean of all: {mean:.3f}"])
     return drawing
 
 
+@in_house_style
 def class_counts(
     counts: npt.ArrayLike, classes: Sequence[str], splits: Sequence[str] = ("",), *, most: int = 40
 ) -> "Figure":
@@ -114,37 +115,36 @@ def class_counts(
     if len(classes) > most:
         falling = np.argsort(-totals, kind="stable")
         order, gap = np.concatenate([falling[: most // 2], falling[-(most // 2) :]]), most // 2
-    with house_style():
-        writing = Writing(["0"], FONT)
-        names = [classes[i] for i in order.tolist()]
-        if gap:
-            names.insert(gap, f"… {len(classes) - len(order)} classes between …")
-        places = np.arange(len(order)) + (np.arange(len(order)) >= gap if gap else 0)
-        drawing, axes = _rows(names, top=0.4 if splits != ("",) else 0.15)
-        before = np.zeros(len(order))
-        handles = []
-        for column, _ in enumerate(splits):
-            style = SERIES[column % len(SERIES)]
-            handles.append(
-                axes.barh(
-                    places,
-                    table[order, column],
-                    0.75,
-                    before,
-                    color=style["color"],
-                    hatch=_HATCHES[column % len(_HATCHES)],
-                    edgecolor=PALETTE["ground"],
-                    linewidth=0.5,
-                )
+    writing = Writing(["0"], FONT)
+    names = [classes[i] for i in order.tolist()]
+    if gap:
+        names.insert(gap, f"… {len(classes) - len(order)} classes between …")
+    places = np.arange(len(order)) + (np.arange(len(order)) >= gap if gap else 0)
+    drawing, axes = _rows(names, top=0.4 if splits != ("",) else 0.15)
+    before = np.zeros(len(order))
+    handles = []
+    for column, _ in enumerate(splits):
+        style = SERIES[column % len(SERIES)]
+        handles.append(
+            axes.barh(
+                places,
+                table[order, column],
+                0.75,
+                before,
+                color=style["color"],
+                hatch=_HATCHES[column % len(_HATCHES)],
+                edgecolor=PALETTE["ground"],
+                linewidth=0.5,
             )
-            before += table[order, column]
-        room = writing.width(f"  {int(totals.max()):,}") / 72
-        axes.set(xlabel="samples", xlim=(0, max(1, totals.max()) * _WIDTH / (_WIDTH - room)))
-        for place, total in zip(places, totals[order], strict=True):
-            axes.text(total, place, f" {int(total):,}", ha="left", va="center_baseline")
-        axes.grid(axis="x")
-        if len(splits) > 1 or splits[0]:
-            _legend_above(axes, handles, splits)
+        )
+        before += table[order, column]
+    room = writing.width(f"  {int(totals.max()):,}") / 72
+    axes.set(xlabel="samples", xlim=(0, max(1, totals.max()) * _WIDTH / (_WIDTH - room)))
+    for place, total in zip(places, totals[order], strict=True):
+        axes.text(total, place, f" {int(total):,}", ha="left", va="center_baseline")
+    axes.grid(axis="x")
+    if len(splits) > 1 or splits[0]:
+        _legend_above(axes, handles, splits)
     return drawing
 
 

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ParameterError
-from featx.plots._style import DPI
+from featx.plots._style import PALETTE, SERIES, add_legend, in_house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["learning_curves"]
 
 _PANELS = ("loss", "accuracy")
-_LINES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("", "training", {"color": "#0072B2", "linestyle": "-", "marker": "o"}),
-    ("val_", "validation", {"color": "#D55E00", "linestyle": "--", "marker": "s"}),
-)
-"""Before the name of a figure, what it is of, and how that is drawn: in colours that everybody can tell apart, and
-otherwise, too (Okabe and Ito, Color Universal Design, 2008)."""
+_LINES = (("", "training", SERIES[0]), ("val_", "validation", SERIES[1]))
+"""Before the name of a figure, what it is of, and how that is drawn."""
 
 _SINGLE = 40
 """Epochs up to which each has a mark of its own."""
@@ -27,6 +23,7 @@ _SINGLE = 40
 Entry = Mapping[str, Any]
 
 
+@in_house_style
 def learning_curves(history: Sequence[Entry]) -> "Figure":
     """Draw loss and accuracy of training and validation over the epochs.
 
@@ -49,7 +46,6 @@ def learning_curves(history: Sequence[Entry]) -> "Figure":
     ParameterError
         If no epoch has a loss or an accuracy.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     panels = [name for name in _PANELS if any(_points(history, prefix + name) for prefix, _, _ in _LINES)]
@@ -60,19 +56,19 @@ def learning_curves(history: Sequence[Entry]) -> "Figure":
         )
     epochs = [_epoch(row, entry) for row, entry in enumerate(history)]
     best, start = _best(history), _fine_tuning(history)
-    figure = Figure(figsize=(1 + 5 * len(panels), 4), dpi=DPI, layout="constrained")
+    figure = new_figure(1 + 4 * len(panels), 3.4)
     handles: dict[str, Any] = {}
     for name, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
         for artist in _draw(axes, name, history, best):
             handles.setdefault(str(artist.get_label()), artist)
         axes.set(xlabel="epoch", ylabel=name, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid()
         if start is not None:
-            axes.axvline(start, color="#555555", linestyle=":")
-            axes.text(start, 1.01, "fine-tuning starts", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles), frameon=False)
+            axes.axvline(start, color=PALETTE["faint"], linestyle=":")
+            place: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+            axes.text(start, 1.01, "fine-tuning starts", **place)
+    add_legend(figure, list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -87,7 +83,7 @@ def _draw(axes: "Axes", name: str, history: Sequence[Entry], best: float | None)
         drawn += axes.plot(*zip(*points, strict=True), **{**style, "marker": marker}, markersize=4, label=label)
         if prefix and best in dict(points):
             value, label = dict(points)[best], f"least validation loss: epoch {best:g}"
-            star = {"color": style["color"], "markeredgecolor": "black", "markersize": 14}
+            star = {"color": style["color"], "markeredgecolor": PALETTE["ink"], "markersize": 14}
             drawn += axes.plot([best], [value], "*", label=label, zorder=3, **star)
     return drawn
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from featx.errors import ParameterError
 from featx.evaluation import LOWER_IS_BETTER
-from featx.plots._style import PALETTE, add_legend, house_style, new_figure
+from featx.plots._style import PALETTE, add_legend, in_house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ _VERDICTS = {
 }
 
 
+@in_house_style
 def score_differences(differences: "Mapping[str, Difference]") -> "Figure":
     """Draw each figure's difference, b - a, with its 95 % interval about zero.
 
@@ -46,34 +47,35 @@ def score_differences(differences: "Mapping[str, Difference]") -> "Figure":
         raise ParameterError("differences must be at least one; got none")
     shares = [name for name in differences if name not in _IN_UNITS]
     panels = [panel for panel in (shares, *([name] for name in differences if name in _IN_UNITS)) if panel]
-    with house_style():
-        figure = new_figure(7, 0.8 + sum(0.28 * len(panel) + 0.45 for panel in panels))
-        rows = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[len(panel) + 0.6 for panel in panels])
-        seen: dict[str, object] = {}
-        for axes, panel in zip(rows[:, 0], panels, strict=True):
-            axes.axvline(0, color=PALETTE["grey"], linewidth=1)
-            for row, name in enumerate(panel):
-                found = differences[name]
-                words, style = _VERDICTS[_verdict(name, found)]
-                seen[words] = axes.errorbar(
-                    [found.value],
-                    [row],
-                    xerr=[[found.value - found.low], [found.high - found.value]],
-                    linestyle="none",
-                    markersize=6,
-                    elinewidth=1.4,
-                    **style,
-                )
-                text = f"{found.value:+.3g}  ({found.low:+.3g} to {found.high:+.3g})"
-                axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center")
-            axes.set_yticks(range(len(panel)), [_label(name) for name in panel])
-            axes.set_ylim(len(panel) - 0.4, -0.6)
-            axes.tick_params(axis="y", length=0)
-            axes.grid(axis="x")
-            reach = max(abs(value) for name in panel for value in (differences[name].low, differences[name].high))
-            axes.set_xlim(-1.1 * (reach or 1), 1.1 * (reach or 1))
-        rows[-1, 0].set_xlabel("b - a")
-        add_legend(figure, list(seen.values()), list(seen), loc="outside upper left", ncols=3)
+    figure = new_figure(8, 0.8 + sum(0.28 * len(panel) + 0.45 for panel in panels))
+    rows = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[len(panel) + 0.6 for panel in panels])
+    seen: dict[str, object] = {}
+    for axes, panel in zip(rows[:, 0], panels, strict=True):
+        axes.axvline(0, color=PALETTE["grey"], linewidth=1)
+        for row, name in enumerate(panel):
+            found = differences[name]
+            words, style = _VERDICTS[_verdict(name, found)]
+            seen[words] = axes.errorbar(
+                [found.value],
+                [row],
+                xerr=[[found.value - found.low], [found.high - found.value]],
+                linestyle="none",
+                markersize=6,
+                elinewidth=1.4,
+                **style,
+            )
+            text = "{:+{f}}  ({:+{f}} to {:+{f}})".format(
+                found.value, found.low, found.high, f=".3g" if name in _IN_UNITS else ".3f"
+            ).replace("-", "−")
+            axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center")
+        axes.set_yticks(range(len(panel)), [_label(name) for name in panel])
+        axes.set_ylim(len(panel) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        reach = max(abs(value) for name in panel for value in (differences[name].low, differences[name].high))
+        axes.set_xlim(-1.1 * (reach or 1), 1.1 * (reach or 1))
+    rows[-1, 0].set_xlabel("b − a")
+    add_legend(figure, list(seen.values()), list(seen), loc="outside upper left", ncols=3)
     return figure
 
 

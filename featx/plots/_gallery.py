@@ -5,7 +5,7 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
 from featx.errors import ParameterError
-from featx.plots._style import DPI
+from featx.plots._style import DPI, in_house_style
 from featx.plots._text import Writing
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _THINNEST = 0.03
 """Inches that even the narrowest picture has."""
 
 
+@in_house_style
 def gallery(
     images: "Iterable[Image.Image | npt.NDArray[np.uint8]]", titles: Sequence[str], *, columns: int | None = None
 ) -> "Figure":
@@ -81,7 +82,7 @@ def gallery(
     heights = [max(sizes[i][1] for i in row) for row in rows]
     width = columns * (_SIDE + _GAP) + _GAP
     height = sum(heads) + sum(heights) + (len(rows) + 1) * _GAP
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(width, height))
     figure.set_layout_engine("none")
     top = height - _GAP
     for row, head, tallest in zip(rows, heads, heights, strict=True):
@@ -92,7 +93,7 @@ def gallery(
             axes = figure.add_axes(place, xticks=[], yticks=[])
             axes.imshow(pictures[i], cmap="gray", vmin=0, vmax=255, aspect="auto")
             axes.set_frame_on(False)
-            axes.set_title("\n".join(texts[i]), pad=72 * _GAP / 2, color="black", **writing.style)
+            axes.set_title("\n".join(texts[i]), pad=72 * _GAP / 2, loc="center", **writing.style)
         top -= head + tallest + _GAP
     return figure
 

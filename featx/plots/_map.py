@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, house_style
+from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style
 from featx.plots._text import Writing
 from featx.plots._values import MANY
 
@@ -23,10 +23,18 @@ _WIDTH, _HEIGHT = 6.0, 5.0
 _BATCHES = 6
 """Turns in which the classes are drawn, so that none lies over all others."""
 
+_LEGEND = 130.0
+"""Points that a name has at most in the legend."""
+
 _NAME = 90.0
-"""Points that a class's name has at most."""
+"""Points that it has at most among the points."""
+
+_LISTED = 24
+"""Classes up to which a legend names all."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_NO_LABEL = (PALETTE["grey"], ".")
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -60,6 +68,7 @@ def axes_box(figure: "Figure") -> AxesBox:
     return AxesBox(left, bottom, width, height, *axes.get_xlim(), *axes.get_ylim())
 
 
+@in_house_style
 def feature_map(
     points: npt.ArrayLike,
     labels: npt.ArrayLike,
@@ -75,8 +84,8 @@ def feature_map(
     labels : array_like of shape (n,), int or float
         Index of each sample's class, -1 for none; or numbers, of a regression, nan for none.
     classes : sequence of str
-        Of up to 8 each has a colour and a marker. Of more, several look alike, and names are written where their
-        samples lie, as many as do not overlap.
+        Each has a colour and a marker of its own, up to 56. Of more than 8, names are written where their samples lie,
+        as many as do not overlap. For numbers the name of what they are.
     highlighted : array_like of int, optional
         Samples with a ring.
 
@@ -96,96 +105,90 @@ def feature_map(
             f"points must be at least one, in two columns, with a label each; got shapes {places.shape} and"
             f" {kinds.shape}"
         )
+    if not np.isfinite(places).all():
+        raise ParameterError("points must be finite; got nan or inf: leave such rows out")
     is_value = kinds.dtype.kind == "f"
     if not is_value and not -1 <= int(kinds.min()) <= int(kinds.max()) < len(classes):
         raise ParameterError(
             f"labels must be -1 or indices of {len(classes)} classes; got {kinds.min()} to {kinds.max()}"
         )
-    with house_style():
-        figure, axes = figure_with_axes(_WIDTH, _HEIGHT, left=0.1, right=2.2, bottom=0.1, top=0.1)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=PALETTE["line"])
-        for bounds, values in ((axes.set_xlim, places[:, 0]), (axes.set_ylim, places[:, 1])):
-            low, high = float(values.min()), float(values.max())
-            margin = 0.03 * (high - low) or 0.5
-            bounds(low - margin, high + margin)
-        many = len(places) > MANY
-        if is_value:
-            _draw_values(axes, places, kinds.astype(np.float64), many)
-        else:
-            _draw_classes(axes, places, kinds.astype(np.int64), classes, many)
-        if highlighted is not None and np.size(highlighted):
-            x, y = places[np.asarray(highlighted)].T
-            axes.plot(x, y, "o", markerfacecolor="none", markeredgecolor=PALETTE["ink"], markersize=9, label="ring")
+    figure, axes = figure_with_axes(_WIDTH, _HEIGHT, left=0.1, right=2.4, bottom=0.1, top=0.1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=PALETTE["line"])
+    for bounds, values in ((axes.set_xlim, places[:, 0]), (axes.set_ylim, places[:, 1])):
+        low, high = float(values.min()), float(values.max())
+        margin = 0.03 * (high - low) or 0.5
+        bounds(low - margin, high + margin)
+    many = len(places) > MANY
+    if is_value:
+        _draw_values(axes, places, kinds.astype(np.float64), "".join(classes), many)
+    else:
+        _draw_classes(axes, places, kinds.astype(np.int64), classes, many)
+    if highlighted is not None and np.size(highlighted):
+        x, y = places[np.asarray(highlighted)].T
+        axes.plot(x, y, "o", markerfacecolor="none", markeredgecolor=PALETTE["ink"], markersize=9)
     return figure
 
 
 def _draw_classes(axes: "Axes", places: Floats, kinds: Integers, classes: Sequence[str], many: bool) -> None:
     k = len(classes)
+    looks = [_look(c, k) for c in range(k)]
+    handles, names = [], list(classes)
     style = _point_style(len(places), many)
-    none = kinds < 0
-    handles: list[Any] = []
-    names: list[str] = []
-    if none.any():
-        axes.plot(*places[none].T, ".", color=PALETTE["grey"], **style)
-        handles.append(_key(PALETTE["grey"], ".", many))
-        names.append("no label")
-    order = np.random.default_rng(0).permutation(np.flatnonzero(~none))
-    colours = [SERIES[c % len(SERIES)]["color"] for c in range(k)]
-    markers = [
-        SERIES[c]["marker"] if k <= len(SERIES) else _MARKERS[c // len(SERIES) % len(_MARKERS)] for c in range(k)
-    ]
-    looks = sorted(set(zip(colours, markers, strict=True)))
-    look_of = np.array([looks.index(look) for look in zip(colours, markers, strict=True)], dtype=np.int64)
+    if (kinds < 0).any():
+        _draw_points(axes, places[kinds < 0], _NO_LABEL, style)
+        looks, names = [*looks, _NO_LABEL], [*names, "no label"]
+    order = np.random.default_rng(0).permutation(np.flatnonzero(kinds >= 0))
     for batch in np.array_split(order, _BATCHES if many else 1):
-        look = look_of[kinds[batch]] if k else batch
-        for i in np.unique(look).tolist():
-            colour, marker = looks[i]
-            axes.plot(*places[batch[look == i]].T, marker, color=colour, **style)
-    if k <= len(SERIES):
-        handles[:0] = [_key(colour, marker, many) for colour, marker in zip(colours, markers, strict=True)]
-        names[:0] = classes
-    else:
+        by_look: dict[tuple[str, str], list[Integers]] = {}
+        for c in np.unique(kinds[batch]).tolist():
+            by_look.setdefault(looks[c], []).append(batch[kinds[batch] == c])
+        for look, rows in by_look.items():
+            _draw_points(axes, places[np.concatenate(rows)], look, style)
+    if k > len(SERIES):
         written = _write_names(axes, places, kinds, classes)
-        handles[:0] = [_key(PALETTE["blue"], "o", many)]
-        names[:0] = [f"{k} classes, {written} of them named"]
+    if k > _LISTED:
+        axes.text(1.02, 0, f"names of {written} of {k} classes", transform=axes.transAxes, va="bottom")
+        looks, names = looks[k:], names[k:]
+    handles = [_key(look, style["gid"]) for look in looks]
     if handles:
-        _legend(axes, handles, names)
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+        add_legend(axes, handles, names, width=_LEGEND, handletextpad=0.3, **place)
+
+
+def _look(c: int, k: int) -> tuple[str, str]:
+    """Return colour and marker of a class."""
+    turn, place = divmod(c, len(SERIES))
+    marker = SERIES[place]["marker"] if k <= len(SERIES) else _MARKERS[turn % len(_MARKERS)]
+    return SERIES[place]["color"], marker
+
+
+def _draw_points(axes: "Axes", places: Floats, look: tuple[str, str], style: dict[str, Any]) -> None:
+    colour, marker = look
+    axes.plot(places[:, 0], places[:, 1], marker, color=colour, **style)
 
 
 def _point_style(n: int, many: bool) -> dict[str, Any]:
     return {
         "markersize": 5 if not many else 4 if n < 10_000 else 2.5,
         "markeredgewidth": 0,
-        "alpha": 0.75 if not many else 0.6,
+        "alpha": 0.8,
         "rasterized": many,
         "gid": AS_IT_IS if many else None,
     }
 
 
-def _key(colour: str, marker: str, many: bool) -> Any:
+def _key(look: tuple[str, str], gid: str | None) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D(
-        [], [], color=colour, marker=marker, linestyle="none", markeredgewidth=0, gid=AS_IT_IS if many else None
-    )
-
-
-def _legend(axes: "Axes", handles: Sequence[Any], names: Sequence[str]) -> None:
-    legend = add_legend(
-        axes, handles, names, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, handletextpad=0.3
-    )
-    for drawn, handle in zip(legend.legend_handles, handles, strict=True):
-        if drawn is not None:
-            drawn.set_gid(handle.get_gid())
+    colour, marker = look
+    return Line2D([], [], color=colour, marker=marker, linestyle="none", markeredgewidth=0, gid=gid)
 
 
 def _write_names(axes: "Axes", places: Floats, kinds: Integers, classes: Sequence[str]) -> int:
     """Write each class's name at the median of its samples, the largest first, unless it would lie over another."""
-    from matplotlib.patheffects import withStroke
-
     writing = Writing(classes, FONT)
-    halo = [withStroke(linewidth=3, foreground=PALETTE["ground"])]
+    ground = {"facecolor": PALETTE["ground"], "alpha": 0.75, "linewidth": 0, "boxstyle": "square,pad=0.1"}
     to_points = axes.transData.transform
     scale = 72 / axes.figure.dpi
     left, bottom, right, top = (scale * side for side in axes.bbox.extents)
@@ -204,23 +207,23 @@ def _write_names(axes: "Axes", places: Floats, kinds: Integers, classes: Sequenc
             box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
         ):
             taken.append(box)
-            axes.text(middle[0], middle[1], name, ha="center", va="center", path_effects=halo, **writing.style)
+            axes.text(middle[0], middle[1], name, ha="center", va="center", bbox=ground, **writing.style)
     return len(taken)
 
 
-def _draw_values(axes: "Axes", places: Floats, values: Floats, many: bool) -> None:
+def _draw_values(axes: "Axes", places: Floats, values: Floats, name: str, many: bool) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    ramp = LinearSegmentedColormap.from_list("ramp", [PALETTE["blue"], PALETTE["grey"], PALETTE["vermilion"]])
+    ramp = LinearSegmentedColormap.from_list("ramp", [PALETTE[name] for name in ("blue", "grey", "vermilion")])
     known = np.isfinite(values)
     style = _point_style(len(places), many)
-    size = style.pop("markersize")
-    if not known.all():
-        axes.plot(*places[~known].T, ".", color=PALETTE["grey"], markersize=size, **style)
-    if known.any():
-        x, y = places[known].T
-        del style["markeredgewidth"]
-        drawn = axes.scatter(x, y, size**2, values[known], cmap=ramp, linewidths=0, **{**style, "gid": AS_IT_IS})
-        bar = axes.inset_axes((1.02, 0.5, 0.03, 0.5))
-        axes.figure.colorbar(drawn, cax=bar)
-        bar.set_gid(AS_IT_IS)
+    _draw_points(axes, places[~known], _NO_LABEL, style)
+    x, y = places[known].T
+    look = {"alpha": style["alpha"], "rasterized": many, "gid": AS_IT_IS}
+    drawn = axes.scatter(x, y, style["markersize"] ** 2, values[known], cmap=ramp, linewidths=0, **look)
+    writing = Writing([name], FONT)
+    axes.text(1.02, 1, writing.lines(name, _LEGEND, 1)[0], transform=axes.transAxes, va="top", **writing.style)
+    bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.5, 0.03, 0.44)), format="{x:g}")
+    solids: Any = bar.solids
+    solids.set(alpha=1, gid=AS_IT_IS)
+    bar.outline.set_visible(False)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import AS_IT_IS, FONT, PALETTE, add_legend, figure_with_axes, house_style
+from featx.plots._style import AS_IT_IS, FONT, PALETTE, add_legend, figure_with_axes, in_house_style
 from featx.plots._text import Writing
 
 if TYPE_CHECKING:
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_matrix"]
 
+_FLAT = 3
+"""Classes up to which names stand upright below the cells."""
+
 _NUMBERED = 30
 """Classes up to which each cell is drawn with its number."""
 
 _CELL = 0.6
-"""Inches of a cell that has all the room it wants."""
+"""Inches of a cell that has all the room it wants; of 2 or 3 classes more."""
 
 _SIDE = 6.0
 """Inches of a matrix at most."""
@@ -32,6 +35,7 @@ _NAME = 110.0
 """Points that a class's name has at most."""
 
 
+@in_house_style
 def confusion_matrix(counts: npt.ArrayLike, classes: Sequence[str]) -> "Figure":
     """Draw how many samples of each class were answered with each class.
 
@@ -59,24 +63,26 @@ def confusion_matrix(counts: npt.ArrayLike, classes: Sequence[str]) -> "Figure":
     if not k or table.shape != (k, k):
         raise ParameterError(f"counts must have a row and a column for each of {k} classes; got shape {table.shape}")
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    with house_style():
-        writing = Writing(classes, FONT)
-        side = min(_CELL * max(k, 3), _SIDE)
-        named = range(0, k, -(-k // _NUMBERED))
-        names = [writing.lines(classes[i], _NAME, 1)[0] for i in named]
-        room = max(map(writing.width, names)) / 72
-        flat = k <= 3 and room < 0.95 * side / k
-        figure, axes = figure_with_axes(
-            side, side, left=0.5 + room, right=1.3, bottom=0.5 + (FONT / 72 if flat else room), top=0.15
-        )
-        if k <= _NUMBERED:
-            _draw_cells(axes, table, shares, 72 * side / k)
-        else:
-            _draw_pixels(axes, shares)
-        axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="answer", ylabel="true class")
-        axes.set_xticks(named, names, rotation=0 if flat else 90, **writing.style)
-        axes.set_yticks(named, names, **writing.style)
-        _explain(axes, side, rastered=k > _NUMBERED)
+    writing = Writing(classes, FONT)
+    side = min(_CELL * max(k, 4), _SIDE)
+    named = range(0, k, -(-k // _NUMBERED))
+    names = [writing.lines(classes[i], _NAME, 1)[0] for i in named]
+    room = max(map(writing.width, names)) / 72
+    below, lines = names, FONT / 72
+    if k <= _FLAT:
+        below = ["\n".join(writing.lines(name, 0.9 * 72 * side / k, 2)) for name in classes]
+        lines = max(writing.height(name.split("\n")) for name in below) / 72
+    figure, axes = figure_with_axes(
+        side, side, left=0.5 + room, right=1.3, bottom=0.5 + (lines if k <= _FLAT else room), top=0.15
+    )
+    if k <= _NUMBERED:
+        _draw_cells(axes, table, shares, 72 * side / k)
+    else:
+        _draw_pixels(axes, shares)
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="answer", ylabel="true class")
+    axes.set_xticks(named, below, rotation=0 if k <= _FLAT else 90, **writing.style)
+    axes.set_yticks(named, names, **writing.style)
+    _explain(axes, side, rastered=k > _NUMBERED)
     return figure
 
 

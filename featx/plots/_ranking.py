@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import PALETTE, SERIES, add_legend, house_style, new_figure
+from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style
+from featx.plots._text import Writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "precision_recall_curves", "roc_curves"]
 
 _GRID = np.linspace(0, 1, 201)
+"""Where the mean of curves is taken."""
+
 _WORST = 3
+
+_PIXELS = 50
+"""Curves from which on they are drawn as pixels, so that a page stays small."""
+
+_SIDE = 4.0
+"""Inches of a plot."""
+
+_NAME = 150.0
+"""Points that a class's name has at most."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,6 +55,7 @@ class Curve(NamedTuple):
     base: float | None = None
 
 
+@in_house_style
 def roc_curves(curves: Sequence[Curve]) -> "Figure":
     """Draw true against false positive rates, as :func:`featx.evaluation.roc_curve` gives them.
 
@@ -61,13 +74,13 @@ def roc_curves(curves: Sequence[Curve]) -> "Figure":
     ParameterError
         If there are no curves.
     """
-    with house_style():
-        figure, axes = _empty(curves, "false positive rate", "true positive rate")
-        (chance,) = axes.plot([0, 1], [0, 1], color=PALETTE["grey"], linewidth=1)
-        _draw(figure, axes, curves, "AUC", [(chance, "by chance")], "default")
+    figure, axes = _empty(curves, "false positive rate", "true positive rate")
+    (chance,) = axes.plot([0, 1], [0, 1], color=PALETTE["grey"], linewidth=1)
+    _draw(axes, curves, "area under the curve", [chance], "default")
     return figure
 
 
+@in_house_style
 def precision_recall_curves(curves: Sequence[Curve]) -> "Figure":
     """Draw precision against recall, as :func:`featx.evaluation.precision_recall_curve` gives them.
 
@@ -88,53 +101,48 @@ def precision_recall_curves(curves: Sequence[Curve]) -> "Figure":
     ParameterError
         If there are no curves.
     """
-    with house_style():
-        figure, axes = _empty(curves, "recall", "precision")
-        bases = [curve.base for curve in curves if curve.base is not None]
-        if len(curves) > len(SERIES):
-            bases = [float(np.mean(bases))] if bases else []
-        chance: list[Any] = [
-            axes.plot([0, 1], [base, base], color=PALETTE["grey"], linewidth=1)[0] for base in sorted(set(bases))
-        ]
-        _draw(figure, axes, curves, "AP", [(line, "by chance") for line in chance[:1]], "steps-pre")
+    figure, axes = _empty(curves, "recall", "precision")
+    bases = [curve.base for curve in curves if curve.base is not None]
+    if len(curves) > len(SERIES):
+        bases = [float(np.mean(bases))] if bases else []
+    chance = [axes.plot([0, 1], [base, base], color=PALETTE["grey"], linewidth=1)[0] for base in sorted(set(bases))]
+    _draw(axes, curves, "average precision", chance, "steps-pre")
     return figure
 
 
 def _empty(curves: Sequence[Curve], across: str, up: str) -> "tuple[Figure, Axes]":
     if not curves:
         raise ParameterError("curves must be at least one; got none: no class has both rows of it and others")
-    figure = new_figure(7.5, 4.6)
-    axes = figure.subplots()
-    axes.set(xlabel=across, ylabel=up, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    figure, axes = figure_with_axes(_SIDE, _SIDE, left=0.6, right=3.1, bottom=0.5, top=0.15)
+    axes.set(xlabel=across, ylabel=up, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid()
     return figure, axes
 
 
-def _draw(
-    figure: "Figure",
-    axes: "Axes",
-    curves: Sequence[Curve],
-    area: str,
-    chance: Sequence[tuple[Any, str]],
-    drawstyle: Any,
-) -> None:
+def _draw(axes: "Axes", curves: Sequence[Curve], area: str, chance: Sequence[Any], drawstyle: Any) -> None:
     named: list[tuple[Any, str]] = []
     shown = list(curves)
     if len(curves) > len(SERIES):
-        for curve in curves:
-            (faint,) = axes.plot(curve.x, curve.y, color=PALETTE["grey"], alpha=0.3, linewidth=0.6, drawstyle=drawstyle)
-        named.append((faint, f"each of {len(curves)} classes"))
         mean = np.mean([_at(curve, drawstyle) for curve in curves], axis=0)
-        (line,) = axes.plot(_GRID, mean, color=PALETTE["ink"], linewidth=2)
-        named.append((line, f"mean: {area} {np.mean([curve.area for curve in curves]):.3f}"))
+        (line,) = axes.plot(_GRID, mean, color=PALETTE["ink"], linewidth=2, zorder=3)
+        named.append((line, f"mean of {len(curves)} classes: {np.mean([curve.area for curve in curves]):.3f}"))
         shown = sorted(curves, key=lambda curve: curve.area)[:_WORST]
+    writing = Writing([curve.name for curve in shown], FONT)
     for curve, style in zip(shown, SERIES, strict=False):
-        (line,) = axes.plot(
-            curve.x, curve.y, color=style["color"], linestyle=style["linestyle"], linewidth=1.6, drawstyle=drawstyle
-        )
-        named.append((line, f"{area} {curve.area:.3f}  {curve.name}"))
-    handles, names = zip(*named, *chance, strict=True)
-    add_legend(figure, handles, names, loc="outside right upper", handlelength=3.2)
+        look: dict[str, Any] = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.6}
+        (line,) = axes.plot(curve.x, curve.y, drawstyle=drawstyle, zorder=4, **look)
+        named.append((line, f"{writing.lines(curve.name, _NAME, 1)[0]}: {curve.area:.3f}"))
+    if len(curves) > len(SERIES):
+        many = len(curves) > _PIXELS
+        faint: dict[str, Any] = {"color": PALETTE["grey"], "linewidth": 0.6, "gid": AS_IT_IS if many else None}
+        alpha = max(0.1, min(0.35, 20 / len(curves)))
+        for curve in curves:
+            axes.plot(curve.x, curve.y, drawstyle=drawstyle, alpha=alpha, rasterized=many, **faint)
+        named += [(line, "each class") for line in axes.plot([], [], **faint)]
+    named += [(line, "by chance") for line in chance[:1]]
+    handles, names = zip(*named, strict=True)
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.03, 1), "borderaxespad": 0, "alignment": "left"}
+    add_legend(axes, handles, names, title=area, handlelength=3.2, **place)
 
 
 def _at(curve: Curve, drawstyle: str) -> Floats:

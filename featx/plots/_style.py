@@ -1,9 +1,10 @@
 """How all figures look: colours that everybody can tell apart, each of which a page has for light and for dark."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from featx.plots._text import Writing
 
@@ -21,6 +22,7 @@ __all__ = [
     "add_legend",
     "figure_with_axes",
     "house_style",
+    "in_house_style",
     "new_figure",
 ]
 
@@ -40,14 +42,15 @@ PALETTE = {
     "blue": "#0072b2",
     "vermilion": "#c44e00",
     "green": "#00795a",
-    "purple": "#c9709f",
-    "orange": "#bf8300",
-    "sky": "#2d94d0",
-    "olive": "#8a8200",
-    "violet": "#7159b0",
+    "violet": "#9b5fe8",
+    "olive": "#999818",
+    "purple": "#b12d92",
+    "teal": "#38a293",
+    "lavender": "#858bc7",
 }
-"""Colours by the names that a page has for them: those of a light page. The hues are those of Okabe and Ito (Color
-Universal Design, 2008), dark enough for white and, from `grey` on, light enough for a dark page, too."""
+"""Colours by the names that a page has for them: those of a light page. From `grey` on they have a contrast of 3 to
+white and to a dark page, too. The first three are those of Okabe and Ito (Color Universal Design, 2008), made darker;
+the others were looked for so that no two are alike to anybody, whichever cones one has."""
 
 SERIES: tuple[dict[str, Any], ...] = tuple(
     {"color": PALETTE[name], "linestyle": line, "marker": marker}
@@ -55,11 +58,11 @@ SERIES: tuple[dict[str, Any], ...] = tuple(
         ("blue", "-", "o"),
         ("vermilion", "--", "s"),
         ("green", "-.", "^"),
-        ("purple", ":", "D"),
-        ("orange", (0, (5, 1, 1, 1, 1, 1)), "v"),
-        ("sky", (0, (8, 3)), "P"),
-        ("olive", (0, (3, 1)), "X"),
-        ("violet", (0, (1, 2.5)), "*"),
+        ("violet", ":", "D"),
+        ("olive", (0, (5, 1, 1, 1, 1, 1)), "v"),
+        ("purple", (0, (8, 3)), "P"),
+        ("teal", (0, (3, 1)), "X"),
+        ("lavender", (0, (1, 2.5)), "*"),
     )
 )
 """How lines and points of different things are drawn: no two share a colour, a dash or a marker."""
@@ -98,6 +101,8 @@ _STYLE: Any = {
 
 _LOCK = RLock()
 
+P = ParamSpec("P")
+
 
 @contextmanager
 def house_style() -> Iterator[None]:
@@ -108,6 +113,19 @@ def house_style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
+
+
+def in_house_style(draw: "Callable[P, Figure]") -> "Callable[P, Figure]":
+    """Have what a function draws in the house's style for good."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        with house_style():
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()  # marks on the axes take their style when they are first drawn
+        return figure
+
+    return drawn
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -129,10 +147,17 @@ def figure_with_axes(
     return figure, figure.add_axes((left / width, bottom / height, across / width, down / height))
 
 
-def add_legend(owner: "Figure | Axes", handles: Sequence[Any], names: Sequence[str], **place: Any) -> "Legend":
-    """Add a legend in which a name is nothing but text, in no more than 40 characters' width."""
+def add_legend(
+    owner: "Figure | Axes", handles: Sequence[Any], names: Sequence[str], *, width: float = 220, **place: Any
+) -> "Legend":
+    """Add a legend in which a name is nothing but text, no wider than so many points."""
+    from matplotlib.artist import Artist
+
     writing = Writing(names, FONT)
     legend = owner.legend(handles, [str(i) for i in range(len(names))], **place)
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set(text=writing.lines(name, 24 * FONT, 1)[0], **writing.style)
+    shown: list[Any] = legend.legend_handles
+    for text, name, handle, drawn in zip(legend.get_texts(), names, handles, shown, strict=True):
+        text.set(text=writing.lines(name, width, 1)[0], **writing.style)
+        if isinstance(handle, Artist):
+            drawn.set_gid(handle.get_gid())
     return legend

@@ -9,6 +9,7 @@ from PIL import Image
 
 from featx.errors import ParameterError
 from featx.plots import gallery
+from featx.plots._style import PALETTE
 from tests.plots.helpers import assert_legible, draw, texts_of
 from tests.tiny import picture
 
@@ -123,7 +124,7 @@ def test_a_users_own_style_moves_nothing():
         figure = gallery([picture(i) for i in range(4)], ["a", LONG, "$c", "d"], columns=2)
         assert_legible(figure)
         assert figure.get_facecolor() == (1, 1, 1, 1)
-        assert {axes.title.get_color() for axes in figure.axes} == {"black"}
+        assert {axes.title.get_color() for axes in figure.axes} == {PALETTE["ink"]}
 
 
 @settings(max_examples=15, deadline=None)
