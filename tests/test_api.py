@@ -135,7 +135,8 @@ def test_the_commands_are_these():
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
     heads = ["advise", "compare", "continue", "export-onnx", "fine-tune", "label-errors", "report", "runs", "sweep"]
-    assert sorted([*everyday, *stores, *catalogue, *heads]) == COMMANDS
+    looking = ["neighbours"]
+    assert sorted([*everyday, *stores, *catalogue, *heads, *looking]) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -18,6 +18,7 @@ from featx.cli._extract import extract
 from featx.cli._fine_tune import fine_tune
 from featx.cli._fit import continue_command, evaluate, fit_head
 from featx.cli._maintain import export, import_command, merge, prune
+from featx.cli._neighbors import neighbours
 from featx.cli._output import tell
 from featx.cli._predict import predict
 from featx.cli._report import report
@@ -30,7 +31,14 @@ from featx.errors import FeatxError
 __all__ = ["featx", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """Knows one command by two spellings."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, "neighbours" if cmd_name == "neighbors" else cmd_name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="featx")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error, and other packages' warnings.")
 def featx(debug: bool) -> None:
@@ -47,7 +55,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
-    *(advise, fine_tune, report, export_onnx),
+    *(advise, fine_tune, neighbours, report, export_onnx),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):

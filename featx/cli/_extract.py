@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.cli._options import BatchSize, OutputFile, cache_option, json_option, network_options, source_options
+from featx.cli._gallery import gallery_type, write_gallery
+from featx.cli._options import BatchSize, cache_option, json_option, network_options, source_options
 from featx.cli._output import plain, print_json, progress_bar, tell
 from featx.labels import label_words
-from featx.plots import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from featx.caching import Extraction
@@ -88,8 +88,8 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.option(
     "--preview",
     "preview_file",
-    type=OutputFile(*PICTURE_SUFFIXES),
-    help="First draw some images of each class as the network sees them: .png, .svg or .pdf.",
+    type=gallery_type(),
+    help="First draw some images of each class as the network sees them: .png, .svg, .pdf, or .html for a page.",
 )
 @click.option("--name", metavar="NAME", help="What to call the store.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it here instead.")
@@ -135,16 +135,20 @@ def extract(
 def _draw(source: "Source", backbone: str, layers: tuple[str, ...], path: str, options: dict[str, Any]) -> None:
     """Write a gallery of what the network is about to see."""
     from featx.caching import NetworkSettings, preview
-    from featx.plots import gallery, save_figure
+    from featx.reports import Picture
 
     names = NetworkSettings.__annotations__.keys() | {"limit", "cache"}
     settings = {name: value for name, value in options.items() if name in names}
     seen = preview(source, backbone, layers=layers, **settings)
-    titles = [
-        plain(one.key if one.label is None else label_words(one.label)) + (f", view {one.view}" if one.view else "")
+    pictures = [
+        Picture(
+            one.pixels,
+            [(one.key if one.label is None else label_words(one.label)) + (f", view {one.view}" if one.view else "")],
+            one.key,
+        )
         for one in seen
     ]
     views = max(one.view for one in seen) + 1
     columns = views if 1 < views <= _COLUMNS else None  # a row for each image
-    save_figure(gallery([one.pixels for one in seen], titles, columns=columns), path)
+    write_gallery(path, [("", pictures)], f"What the network sees of {source.name}", columns=columns)
     tell(f"what the network sees is drawn in {plain(path)}")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featx.cli._gallery import SIDE, gallery_type, most_pictures, write_gallery
 from featx.cli._options import OutputFile
 from featx.cli._output import plain, tell, write_csv, write_json
-from featx.labels import Label, label_words
-from featx.plots import PICTURE_SUFFIXES
+from featx.labels import label_words
 
 if TYPE_CHECKING:
     from featx.fitting import Run
     from featx.prediction import Prediction
+    from featx.reports import Picture
     from featx.sources import Source
 
 __all__ = ["predict", "prediction_line"]
@@ -23,9 +24,6 @@ def prediction_line(prediction: "Prediction", top: int) -> str:
     """Return an answer as people read it: ``cat.jpg: 99% cat, 1% dog``."""
     return plain(f"{prediction.key}: {prediction.text(top)}")
 
-
-_MOST = 48
-"""Pictures in a gallery."""
 
 _ANSWERS = {"classification": ["label"], "multilabel": ["labels"], "regression": []}
 """By the task, what an answer has besides a number for each class or target."""
@@ -69,8 +67,8 @@ def _json_object(answer: "Prediction", columns: Sequence[str], task: str) -> dic
 @click.option(
     "--gallery",
     "gallery_file",
-    type=OutputFile(*PICTURE_SUFFIXES),
-    help="Draw the images, titled with their answers: .png, .svg or .pdf.",
+    type=gallery_type(),
+    help="Draw the images, titled with their answers: .png, .svg, .pdf, or .html for a page.",
 )
 @click.option("--weights", metavar="FILE", help="Of the backbone, if that file has moved since.")
 @click.option("--device", metavar="auto|cpu|cuda|cuda:N", default="auto", help="Where the network runs.")
@@ -94,7 +92,7 @@ def predict(
     Examples:
       featx predict runs/photos-logistic-1a2b3c4d new.jpg
       featx predict runs/photos-logistic-1a2b3c4d inbox/ --csv answers.csv
-      featx predict runs/photos-logistic-1a2b3c4d photos/val --gallery answers.png
+      featx predict runs/photos-logistic-1a2b3c4d photos/val --gallery answers.html
     """
     from featx.prediction import load
     from featx.sources import open_images
@@ -116,27 +114,27 @@ def predict(
     if all(answer.error is not None for answer in answers):
         raise click.exceptions.Exit(1)
     if gallery_file is not None:
-        _draw(source, answers, top, gallery_file)
+        _draw(predictor.run, source, answers, top, gallery_file)
 
 
-def _draw(source: "Source", answers: "Sequence[Prediction]", top: int, path: str) -> None:
+def _draw(run: "Run", source: "Source", answers: "Sequence[Prediction]", top: int, path: str) -> None:
     """Write a gallery of the images that have an answer; of some that are spread over them if they are many."""
-    from featx.plots import gallery, save_figure
-    from featx.sources import decode_image
-
     answered = [row for row, answer in enumerate(answers) if answer.error is None]
-    count = min(len(answered), _MOST)
+    count = min(len(answered), most_pictures(path))
     shown = [answered[i * len(answered) // count] for i in range(count)]
-    pictures = (decode_image(source.read(row)) for row in shown)
-    save_figure(gallery(pictures, [_title(answers[row], source.samples[row].label, top) for row in shown]), path)
-    if count < len(answered):
-        tell(f"note: {plain(path)} shows {count} of {len(answered)} images")
+    pictures = [_picture(source, row, answers[row], top) for row in shown]
+    notes = [f"{plain(path)} shows {count} of {len(answered)} images"] if count < len(answered) else []
+    write_gallery(path, [("", pictures)], f"Answers of {run.name}", notes=notes)
 
 
-def _title(answer: "Prediction", label: Label | None, top: int) -> str:
-    """Return an answer and, on a line of its own, what is true, as far as that is known."""
-    if label is None:
-        return plain(answer.text(top))
-    given = tuple(sorted(answer.labels)) if answer.label is None else answer.label
-    mark = "" if answer.values or not answer.accepted else " ✓" if label == given else " ✗"
-    return f"{plain(answer.text(top))}\ntrue: {plain(label_words(label))}{mark}"
+def _picture(source: "Source", row: int, answer: "Prediction", top: int) -> "Picture":
+    """Return an image with its answer and, on a line of its own, what is true, as far as that is known."""
+    from featx.reports import Picture, small_image
+
+    lines, right = [answer.text(top)], None
+    label = source.samples[row].label
+    if label is not None:
+        lines.append(f"true: {label_words(label)}")
+        if answer.accepted and not answer.values:
+            right = label == (tuple(sorted(answer.labels)) if answer.label is None else answer.label)
+    return Picture(lambda: small_image(source.read(row), SIDE), lines, answer.key, right)

@@ -119,13 +119,19 @@ class NeighborSearch:
         near = iter(self._nearest(usable, k, metric))
         return [Neighborhood(query.key, () if query.error else next(near), query.row, query.error) for query in queries]
 
+    def is_key(self, image: Any) -> bool:
+        """Return whether an image is a key of the store; what lies under that name on the disk comes first."""
+        if not isinstance(image, (str, os.PathLike)) or os.fspath(image) not in self._row_of:
+            return False
+        return not os.path.exists(os.fspath(image).encode("utf-8", "surrogateescape"))
+
     def _queries(self, images: Any) -> list[_Query]:
         if isinstance(images, (str, os.PathLike)):
             images = [images]
         if not isinstance(images, Sequence) or not len(images):
             return self._of_source(images if isinstance(images, Source) else open_images(images))
         queries = []
-        for are_keys, group in groupby(images, self._is_key):
+        for are_keys, group in groupby(images, self.is_key):
             if are_keys:
                 queries += [_Query(key, self._row_of[key]) for key in map(os.fspath, group)]
             else:
@@ -135,12 +141,6 @@ class NeighborSearch:
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {key: row for row, key in enumerate(self.store.keys)}
-
-    def _is_key(self, image: Any) -> bool:
-        """Return whether an image is named by its key in the store; a file of that name comes first."""
-        if not isinstance(image, (str, os.PathLike)) or os.fspath(image) not in self._row_of:
-            return False
-        return not os.path.exists(os.fspath(image).encode("utf-8", "surrogateescape"))
 
     def _of_source(self, source: Source) -> list[_Query]:
         """Return the samples of a source; those whose bytes the store has need no network."""
@@ -155,7 +155,7 @@ class NeighborSearch:
             (features,), rows, failed = embed(
                 source, engine, [output], rows=unknown, batch_size=self._batch_size, workers=self._workers
             )
-            vectors = dict(zip(rows.tolist(), features.reshape(len(rows), -1), strict=True))
+            vectors = dict(zip(rows.tolist(), map(np.ravel, features), strict=True))
             failures = dict(failed)
         return [
             _Query(sample.key, None if row < 0 else row, vectors.get(place), failures.get(place))

@@ -1,22 +1,21 @@
 """The images behind a store, small enough to be carried in a page."""
 
-import base64
-import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from math import ceil
+from typing import TYPE_CHECKING
 
 from featx.caching import reopen_source
 from featx.errors import FeatxError, SampleError
 from featx.extraction import default_workers
-from featx.sources import Source, content_digest, decode_image
+from featx.reports._gallery import data_address, small_image
+from featx.sources import Source, content_digest
 from featx.store import FeatureStore
 
-__all__ = ["Album"]
+if TYPE_CHECKING:
+    from PIL import Image
 
-_QUALITY = 75
-"""Of a thumbnail; at that WebP takes 1 to 2 KB for 64 pixels."""
+__all__ = ["Album"]
 
 
 class Album:
@@ -51,6 +50,25 @@ class Album:
     def _places(self) -> dict[str, int]:
         return {} if self._source is None else {sample.key: i for i, sample in enumerate(self._source.samples)}
 
+    def image(self, row: int, side: int) -> "Image.Image | None":
+        """Return an image that is large enough to be shown in so many pixels; None if it is not there, as it was.
+
+        Parameters
+        ----------
+        row : int
+            Of the store.
+        side : int
+            Pixels of the longer side.
+        """
+        place = self._places.get(self.store.keys[row])
+        if place is None or self._source is None:
+            return None
+        try:
+            data = self._source.read(place)
+            return small_image(data, side) if content_digest(data) == self.store.digests[row] else None
+        except SampleError:
+            return None
+
     def thumbnails(self, rows: Iterable[int], side: int = 96) -> dict[int, str]:
         """Return thumbnails as ``data:`` addresses, which a page can hold.
 
@@ -66,26 +84,12 @@ class Album:
         dict of int to str
             Those of the images that are still there, and as they were.
         """
-        wanted = [row for row in dict.fromkeys(rows) if self.store.keys[row] in self._places]
+
+        def thumbnail(row: int) -> str | None:
+            image = self.image(row, side)
+            return None if image is None else data_address(image, side)
+
+        wanted = list(dict.fromkeys(rows))
         with ThreadPoolExecutor(default_workers()) as pool:
-            made = pool.map(lambda row: self._thumbnail(row, side), wanted)
-            return {row: address for row, address in zip(wanted, made, strict=True) if address is not None}
-
-    def _thumbnail(self, row: int, side: int) -> str | None:
-        from PIL import Image
-
-        assert self._source is not None
-        try:
-            data = self._source.read(self._places[self.store.keys[row]])
-            if content_digest(data) != self.store.digests[row]:
-                return None
-            image = decode_image(data, enough=lambda whole, scaled: max(scaled) >= min(2 * side, max(whole)))
-        except SampleError:
-            return None
-        scale = min(1.0, side / max(image.size))
-        small = image.resize(
-            (ceil(image.width * scale), ceil(image.height * scale)), Image.Resampling.BOX if scale < 1 else None
-        )
-        file = io.BytesIO()
-        small.save(file, "WEBP", quality=_QUALITY, method=2)
-        return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+            made = zip(wanted, pool.map(thumbnail, wanted), strict=True)
+            return {row: address for row, address in made if address is not None}

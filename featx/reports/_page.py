@@ -143,6 +143,7 @@ def environment(*folders: Path) -> "Environment":
         lstrip_blocks=True,
         finalize=_shown,
     )
+    made.filters["breakable"] = _breakable
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "sort_keys": False, "separators": (",", ":")}
     return made
 
@@ -150,6 +151,13 @@ def environment(*folders: Path) -> "Environment":
 def _shown(value: Any) -> Any:
     """Return a value as it is written into a page: text as one line of characters that can be shown."""
     return printable(value) if type(value) is str else value
+
+
+def _breakable(text: Any) -> Any:
+    """Return the text of a path such that a line may end after each of its slashes."""
+    from markupsafe import Markup
+
+    return Markup("/<wbr>").join(map(printable, text.split("/"))) if type(text) is str else text
 
 
 def _text(name: str) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 import featx as library
 from featx import plots
 from featx.heads import LinearClassifier, LinearRegressor
+from tests.browser import complaints, requested, show
 from tests.plots.helpers import assert_legible
 from tests.prediction.helpers import make_run
 from tests.tiny import BACKBONE, picture, write_folder
@@ -69,6 +70,61 @@ def test_a_gallery_has_the_answers_and_the_truth(featx, photos, store, drawn):
         np.testing.assert_array_equal(axes.images[0].get_array(), np.asarray(Image.open(one.key)))
     with Image.open("a.png") as image:
         assert image.width > 1000
+
+
+def captions_of(browser, path):
+    """Return the lines below each picture of a page, by what the picture is called."""
+    show(browser, path)
+    assert (complaints(browser), requested(browser)) == ([], [path.as_uri()])
+    items = browser.find_elements("css selector", ".pictures li")
+    assert all(item.find_element("css selector", "img").get_property("naturalWidth") for item in items)
+    return [
+        (
+            item.find_element("css selector", "img").get_attribute("alt"),
+            item.find_element("css selector", "figcaption").text.split("\n"),
+        )
+        for item in items
+    ]
+
+
+def test_a_page_has_the_answers_and_the_truth_in_words(featx, here, photos, store, browser):
+    run = library.fit_head(store)
+    run.save("run")
+    (here / "bad.jpg").touch()
+    answers = library.load("run").predict(["photos", "photos/red/000.png"])
+    answer = featx("predict", "run", "photos", "photos/red/000.png", "bad.jpg", "--gallery", "a.html")
+    assert answer.err.startswith("bad.jpg: cannot be used: ")
+    found = captions_of(browser, here / "a.html")
+    assert browser.title == f"Answers of {run.name}"
+    marks = {True: "✓ right", False: "✗ wrong"}
+    for (alt, lines), one in zip(found[:-1], answers[:-1], strict=True):
+        truth = one.key.split("/")[1]
+        assert alt == one.key
+        assert lines == [words_of(one), f"true: {truth}", marks[one.label == truth], one.key]
+    assert found[-1] == ("photos/red/000.png (2)", [words_of(answers[-1]), "photos/red/000.png (2)"])
+
+
+def test_a_page_has_room_for_many(featx, here, photos, store, browser, monkeypatch):
+    library.fit_head(store).save("run")
+    write_folder(here / "more", per_class=20)
+    assert featx("predict", "run", "more", "--gallery", "a.html").err == ""
+    assert len(captions_of(browser, here / "a.html")) == 60
+    monkeypatch.setattr("featx.cli._predict.most_pictures", lambda path: 6)
+    answer = featx("predict", "run", "more", "--gallery", "a.html")
+    assert answer.err == "note: a.html shows 6 of 60 images\n"
+    found = captions_of(browser, here / "a.html")
+    assert [name.split("/")[1] for name, _ in found] == ["blue"] * 2 + ["green"] * 2 + ["red"] * 2
+    assert [one.text for one in browser.find_elements("css selector", ".notes li")] == ["a.html shows 6 of 60 images"]
+
+
+def test_a_preview_as_a_page(featx, here, photos, browser):
+    words = ["--backbone", BACKBONE, "--views", "2", "--augment", "hflip", "--preview", "seen.html"]
+    assert featx("extract", "photos", *words).err == "what the network sees is drawn in seen.html\n"
+    found = captions_of(browser, here / "seen.html")
+    assert browser.title == "What the network sees of photos"
+    assert [lines for _, lines in found[:2]] == [["blue", found[0][0]], ["blue, view 1", found[0][0]]]
+    assert {name.split("/")[0] for name, _ in found} == {"blue", "green", "red"}
+    assert len(found) == 18
 
 
 def test_single_files_have_no_truth_and_bad_ones_no_place(featx, here, photos, store, drawn):
@@ -191,6 +247,6 @@ def test_a_head_without_epochs_has_no_curves(featx, here, store):
 
 @pytest.mark.parametrize("command", [["predict", "run", "a.png", "--gallery"], ["extract", "photos", "--preview"]])
 def test_what_a_picture_may_be_called(featx, here, command):
-    for name in ("a.html", "a.jpg", "-"):
-        assert f"'{name}' must end in .png or .svg or .pdf" in featx.fails(*command, name, code=2)
+    for name in ("a.htm", "a.jpg", "-"):
+        assert f"'{name}' must end in .png or .svg or .pdf or .html" in featx.fails(*command, name, code=2)
     assert "'no/where.png' must be in a folder that is there: make 'no'" in featx.fails(*command, "no/where.png")
