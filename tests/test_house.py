@@ -140,13 +140,16 @@ def stores(tmp_path):
 
 
 def test_torch_is_for_networks_alone(stores):
-    for words in (["list"], ["info", "photos"], ["fit-head", "photos"], ["evaluate", "runs/mine", "photos"]):
+    for words in (
+        *(["list"], ["info", "photos"], ["neighbours", "photos", "0000.jpg"]),
+        *(["fit-head", "photos"], ["evaluate", "runs/mine", "photos"]),
+    ):
         if words[0] == "fit-head":
             words += ["--out", "runs/mine"]
         loaded = loaded_by(COMMAND, *words, cwd=stores)
         assert "torch" not in loaded, words
         assert "matplotlib" not in loaded, words
-        assert ("sklearn" in loaded) == (words[0] == "fit-head"), words
+        assert ("sklearn" in loaded) == (words[0] in ("fit-head", "neighbours")), words
 
 
 def test_what_is_in_the_cache_is_found_without_torch(tmp_path):
