@@ -128,3 +128,12 @@ def test_entries_as_json(two):
     values = json.loads(json.dumps([entry.to_dict() for entry in leaderboard()]))
     figure = two["good"].metrics["val"].figures["accuracy"]
     assert values[0]["figures"]["val"]["accuracy"] == {"value": figure.value, "low": figure.low, "high": figure.high}
+
+
+def test_a_run_of_infinitely_many_rows_is_damaged(two, runs):
+    path = next(iter(runs.glob("*/run.json")))
+    values = json.loads(path.read_text())
+    values["metrics"]["train"]["n"] = float("inf")
+    path.write_text(json.dumps(values))
+    (status,) = (entry.status for entry in leaderboard() if entry.path == path.parent)
+    assert status == "damaged: OverflowError: cannot convert float infinity to integer"
