@@ -1,6 +1,5 @@
 """Which engine computes, and on how many images at a time: as asked for, as before, or as a short trial says."""
 
-import platform
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -152,7 +151,7 @@ def _path(
     key = {
         "version": _VERSION,
         "packages": {package: version_of(package) for package in ("featx", "torch", "onnxruntime")},
-        "machine": [platform.node(), network.resolved.device, workers],
+        "machine": [network.machine, network.resolved.device, workers],
         "specs": [one.spec.plain.digest for one in wanted],
         "engine": engine,
         "batch_size": batch_size,

@@ -1,20 +1,20 @@
-"""Computing what is missing of a work: batch by batch into parts, on one device or on several."""
+"""Computing what is missing of a work: batch by batch into parts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-from featx.caching._targets import Target
+from featx.caching._targets import Wanted
 from featx.errors import SampleError
 from featx.extraction import Batch, Engine, Timings, extract_batches
 from featx.sources import Source
 from featx.store import Part, Workspace
 
-__all__ = ["Job", "Progress", "compute", "missing"]
+__all__ = ["Job", "Progress", "Ranges", "compute", "compute_part", "missing"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples done and their total, after each batch."""
@@ -34,8 +34,10 @@ class Job:
     source : Source
     order : sequence of int
         Indices of the samples whose features are not known.
-    targets : sequence of Target
+    wanted : sequence of Wanted
         What is to come of each.
+    known : callable
+        Says of how many leading views of a content the features are known for all that is wanted.
     workspace : Workspace
         Where the parts go.
     batch_size, workers : int
@@ -46,15 +48,12 @@ class Job:
 
     source: Source
     order: Sequence[int]
-    targets: Sequence[Target]
+    wanted: Sequence[Wanted]
+    known: Callable[[str], int]
     workspace: Workspace
     batch_size: int
     workers: int
     strict: bool
-
-    def known(self, digest: str) -> int:
-        """Return of how many leading views of a content the features are known for all targets."""
-        return min(target.known.views(digest) for target in self.targets)
 
 
 def missing(job: Job) -> tuple[Ranges, set[str]]:
@@ -64,7 +63,7 @@ def missing(job: Job) -> tuple[Ranges, set[str]]:
     """
     gaps: Ranges = []
     done, computed = 0, set[str]()
-    views = job.targets[0].wanted.spec.views
+    views = job.wanted[0].spec.views
     job.workspace.ranges()  # damaged parts are deleted
     for part in job.workspace.parts():
         rows = list(zip(part.digests.tolist(), part.fresh.tolist(), strict=True))
@@ -100,36 +99,69 @@ def compute(
         Told the number of samples of each batch.
     """
     count = 0
-    batches = extract_batches(
-        job.source,
-        job.order,
-        ranges,
-        engine,
-        job.targets[0].wanted.spec,
-        batch_size=job.batch_size,
-        workers=job.workers,
-        known=job.known,
-        verdicts=dict.fromkeys(computed),
-        timings=timings,
-    )
-    with closing(_PartWriter(job.workspace, job.targets, timings)) as writer:
-        for batch in batches:
-            if job.strict and batch.failures:
-                row, reason = batch.failures[0]
-                key = job.source.samples[job.order[row]].key
-                raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
+    with closing(_PartWriter(job.workspace, job.wanted, timings)) as writer:
+        for batch in _batches(job, ranges, engine, computed, timings):
             writer.add(batch)
             count += int(batch.fresh.sum())
             report(batch.stop - batch.start)
     return count
 
 
+def compute_part(
+    job: Job,
+    start: int,
+    stop: int,
+    engine: Engine,
+    *,
+    computed: set[str],
+    timings: Timings,
+    report: Callable[[int], None],
+) -> Part:
+    """Compute one stretch of a job's order, all of it or nothing, and return it as a part that is not yet written.
+
+    Parameters
+    ----------
+    job : Job
+    start, stop : int
+        Positions in the order.
+    engine, computed, timings, report
+        As :func:`compute` takes them.
+    """
+    done = []
+    with closing(_batches(job, [(start, stop)], engine, computed, timings)) as batches:
+        for batch in batches:
+            done.append(batch)
+            report(batch.stop - batch.start)
+    return _part(done, job.wanted)
+
+
+def _batches(job: Job, ranges: Ranges, engine: Engine, computed: set[str], timings: Timings) -> Generator[Batch]:
+    """Yield what comes of stretches of a job's order, batch by batch."""
+    for batch in extract_batches(
+        job.source,
+        job.order,
+        ranges,
+        engine,
+        job.wanted[0].spec,
+        batch_size=job.batch_size,
+        workers=job.workers,
+        known=job.known,
+        verdicts=dict.fromkeys(computed),
+        timings=timings,
+    ):
+        if job.strict and batch.failures:
+            row, reason = batch.failures[0]
+            key = job.source.samples[job.order[row]].key
+            raise SampleError(f"{key!r} cannot be used ({reason}): mend or remove it, or leave strict out")
+        yield batch
+
+
 class _PartWriter:
     """Gathers neighbouring batches until they are worth a file, and writes that while the next are computed."""
 
-    def __init__(self, workspace: Workspace, targets: Sequence[Target], timings: Timings) -> None:
+    def __init__(self, workspace: Workspace, wanted: Sequence[Wanted], timings: Timings) -> None:
         self._workspace = workspace
-        self._targets = targets
+        self._wanted = wanted
         self._timings = timings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="featx-writer")
         self._writing: Future[None] | None = None
@@ -159,7 +191,7 @@ class _PartWriter:
 
     def _write(self, batches: Sequence[Batch]) -> None:
         with self._timings.on("write"):
-            self._workspace.write(_part(batches, self._targets))
+            self._workspace.write(_part(batches, self._wanted))
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None
@@ -175,12 +207,12 @@ class _PartWriter:
             self._thread.shutdown()
 
 
-def _part(batches: Sequence[Batch], targets: Sequence[Target]) -> Part:
+def _part(batches: Sequence[Batch], wanted: Sequence[Wanted]) -> Part:
     """Join neighbouring batches."""
     features = []
-    for i, target in enumerate(targets):
+    for i, one in enumerate(wanted):
         blocks = [batch.features[i] for batch in batches if batch.features]
-        empty = np.empty((0, *target.wanted.image_shape), dtype=target.wanted.spec.dtype)
+        empty = np.empty((0, *one.image_shape), dtype=one.spec.dtype)
         features.append(np.concatenate([empty, *blocks]))
     return Part(
         start=batches[0].start,

@@ -5,12 +5,14 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featx.caching._compute import Job, Ranges, compute
-from featx.caching._network import Network
 from featx.errors import EngineError
 from featx.extraction import Timings
+
+if TYPE_CHECKING:
+    from featx.caching._network import Network
 
 __all__ = ["compute_on", "devices_of"]
 
@@ -43,7 +45,7 @@ def compute_on(
     devices: Sequence[str],
     job: Job,
     ranges: Ranges,
-    network: Network,
+    network: "Network",
     engine: str,
     *,
     computed: set[str],
@@ -117,7 +119,7 @@ def _begin(free: Any, done: Any, stop: Any, job: Job, engine: str, computed: set
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the first process's to handle
     network: Network = free.get()
-    lazy = network.engine(engine, [target.wanted for target in job.targets])
+    lazy = network.engine(engine, job.wanted)
     _state.update(done=done, stop=stop, job=job, engine=lazy, computed=computed)
 
 

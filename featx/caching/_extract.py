@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from featx.caching._cluster import Cluster, ThisMachine
 from featx.caching._compute import Progress
 from featx.caching._network import Network
 from featx.caching._targets import Target, existing_store, listing_digest, path_of
 from featx.caching._work import Changes, fill_stores
 from featx.errors import ParameterError
-from featx.extraction import ENGINE_NAMES, default_workers
+from featx.extraction import ENGINE_NAMES
 from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
 from featx.store import FeatureStore, cache_folder, open_store
@@ -79,6 +80,7 @@ def extract(
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    cluster: Cluster | None = None,
 ) -> FeatureStore:
     """Return the features of every sample of a source, from the cache if they are there.
 
@@ -136,6 +138,8 @@ def extract(
         File of this store, instead of one in the cache.
     progress : callable, optional
         Called with the number of samples done and their total, after each batch.
+    cluster : RayCluster, optional
+        Where the network runs, if not on this machine alone.
 
     Returns
     -------
@@ -176,6 +180,7 @@ def extract(
         cache=cache,
         out=out,
         progress=progress,
+        cluster=cluster,
     )
     return extraction.store
 
@@ -211,6 +216,7 @@ def extract_layers(
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Extraction]:
     """Extract several layers of a source in one pass, each into a store of its own.
 
@@ -224,7 +230,7 @@ def extract_layers(
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
     weights, pool, preprocessing, image_size, resize, interpolation, mean, std, decode, dtype, engine, \
     device, precision, views, augment, augment_seed, batch_size, workers, limit, strict, rehash, compress, name, \
-    cache, out, progress
+    cache, out, progress, cluster
         As :func:`extract` takes them; `out` only with a single layer.
 
     Returns
@@ -236,55 +242,58 @@ def extract_layers(
     if out is not None and len(layers) > 1:
         raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
     opened = open_source(source, limit=limit)
-    network = Network(
-        cache_folder(cache),
-        backbone,
-        weights=weights,
-        preprocessing=preprocessing,
-        layers=layers,
-        pool=pool,
-        image_size=image_size,
-        resize=resize,
-        interpolation=interpolation,
-        mean=mean,
-        std=std,
-        decode=decode,
-        dtype=dtype,
-        device=device,
-        precision=precision,
-        views=views,
-        augment=augment,
-        augment_seed=augment_seed,
-    )
-    found: dict[ExtractionSpec, FeatureStore] = {}
-    targets = []
-    listing = listing_digest(opened)
-    for wanted in network.resolved.wanted:
-        path = path_of(wanted.spec, opened, name=name, cache=cache, out=out)
-        old = existing_store(path, wanted.spec, opened.identity, named=None if out is None else "out")
-        if old is not None and old.source.get("listing") == listing and not rehash:
-            found[wanted.spec] = old
-        else:
-            targets.append(Target.of(wanted, path, old, cache))
-    made: dict[ExtractionSpec, Extraction] = {}
-    if targets:
-        began = time.monotonic()
-        changes, stages = fill_stores(
-            opened,
-            targets,
-            network,
-            listing=listing,
-            engine=None if engine == "auto" else engine,
-            batch_size=batch_size,
-            workers=workers or default_workers(),
-            strict=strict,
-            rehash=rehash,
-            compress=compress,
-            progress=progress,
+    with cluster or ThisMachine() as where:
+        network = Network(
+            cache_folder(cache),
+            backbone,
+            weights=weights,
+            preprocessing=preprocessing,
+            layers=layers,
+            pool=pool,
+            image_size=image_size,
+            resize=resize,
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
+            decode=decode,
+            dtype=dtype,
+            device=device,
+            precision=precision,
+            views=views,
+            augment=augment,
+            augment_seed=augment_seed,
+            cluster=where,
         )
-        seconds = time.monotonic() - began
-        for target, change in zip(targets, changes, strict=True):
-            made[target.wanted.spec] = Extraction(open_store(target.path), False, change, seconds, stages)
+        found: dict[ExtractionSpec, FeatureStore] = {}
+        targets = []
+        listing = listing_digest(opened)
+        for wanted in network.resolved.wanted:
+            path = path_of(wanted.spec, opened, name=name, cache=cache, out=out)
+            old = existing_store(path, wanted.spec, opened.identity, named=None if out is None else "out")
+            if old is not None and old.source.get("listing") == listing and not rehash:
+                found[wanted.spec] = old
+            else:
+                targets.append(Target.of(wanted, path, old, cache))
+        made: dict[ExtractionSpec, Extraction] = {}
+        if targets:
+            began = time.monotonic()
+            changes, stages = fill_stores(
+                opened,
+                targets,
+                network,
+                cluster=where,
+                listing=listing,
+                engine=None if engine == "auto" else engine,
+                batch_size=batch_size,
+                workers=workers,
+                strict=strict,
+                rehash=rehash,
+                compress=compress,
+                progress=progress,
+            )
+            seconds = time.monotonic() - began
+            for target, change in zip(targets, changes, strict=True):
+                made[target.wanted.spec] = Extraction(open_store(target.path), False, change, seconds, stages)
     return [
         made[wanted.spec]
         if wanted.spec in made

@@ -10,7 +10,7 @@ from featx.errors import StoreError
 from featx.spec import ExtractionSpec
 from featx.store import CompressedFeatures, FeatureStore, open_store
 
-__all__ = ["Known", "gather", "image_rows", "stores_of"]
+__all__ = ["Known", "KnownViews", "gather", "image_rows", "stores_of"]
 
 _BLOCK_BYTES = 32 * 2**20
 
@@ -49,6 +49,9 @@ class Known:
             for row, digest in enumerate(store.digests):
                 self._places.setdefault(digest, (number, row))
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
     def views(self, digest: str) -> int:
         """Return of how many leading views of a content the features are known."""
         place = self._places.get(digest)
@@ -58,6 +61,44 @@ class Known:
         """Return the number of the store, and of the row of the first view in its :func:`image_rows`."""
         number, row = self._places[digest]
         return number, row * self.stores[number].spec.views
+
+
+class KnownViews:
+    """Says of how many leading views of a content the features are known in all of several :class:`Known`.
+
+    What another process is given is a sorted table, whose memory the processes of a machine may share.
+
+    Parameters
+    ----------
+    knowns : sequence of Known
+    """
+
+    def __init__(self, knowns: Sequence[Known]) -> None:
+        self._knowns = tuple(knowns)
+
+    def __call__(self, digest: str) -> int:
+        return min(known.views(digest) for known in self._knowns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        digests = np.sort(np.array(list(self._knowns[0]), dtype="S64"))
+        counts = np.fromiter((self(digest.decode("ascii")) for digest in digests), np.int64, len(digests))
+        return _ViewsTable, (digests[counts > 0], counts[counts > 0])
+
+
+class _ViewsTable:
+    """A sorted table of digests, with a number for each."""
+
+    def __init__(self, digests: npt.NDArray[np.bytes_], counts: npt.NDArray[np.int64]) -> None:
+        self._digests = digests
+        self._counts = counts
+
+    def __call__(self, digest: str) -> int:
+        sought = np.bytes_(digest, "ascii")
+        row = int(np.searchsorted(self._digests, sought))
+        return int(self._counts[row]) if row < len(self._digests) and self._digests[row] == sought else 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ViewsTable, (self._digests, self._counts)
 
 
 def image_rows(store: FeatureStore) -> Any:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from featx.backbones import find_network
+from featx.caching._cluster import Cluster, ThisMachine
 from featx.caching._recall import Resolved, recall, remember, request_of
 from featx.caching._targets import Wanted, wanted_of
 from featx.errors import EngineError
@@ -70,7 +71,10 @@ class Network:
         views: int = 1,
         augment: str | None = None,
         augment_seed: int = 0,
+        cluster: Cluster | None = None,
     ) -> None:
+        cluster = ThisMachine() if cluster is None else cluster
+        device = cluster.device(device)
         augmentation = augmentation_for(views, augment, augment_seed)
         changes: dict[str, Any] = {
             "image_size": image_size,
@@ -98,6 +102,7 @@ class Network:
             "augment_seed": augment_seed,
         }
         self._changes = changes
+        self.machine = cluster.machine
         self._cache = cache
         self._loaded: tuple[Backbone, dict[ExtractionSpec, Output]] | None = None
         self._engine: _LazyEngine | None = None
@@ -105,6 +110,7 @@ class Network:
             backbone,
             weights,
             preprocessing,
+            machine=self.machine,
             layers=tuple(layers),
             pool=pool,
             device=device,
@@ -116,7 +122,7 @@ class Network:
         self._remembered = request is not None
         resolved = recall(cache, request)
         if resolved is None:
-            resolved = self._resolve()
+            resolved = cluster.ask(self._resolve)
             remember(cache, request, resolved)
         self.resolved = resolved
 

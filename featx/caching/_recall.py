@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,11 +45,14 @@ def request_of(
     backbone: object,
     weights: str | os.PathLike[str] | None,
     preprocessing: Preprocessing | None,
+    *,
+    machine: str,
     **settings: Any,
 ) -> dict[str, Any] | None:
     """Return what decides the answer, as JSON can hold it; None if code of the user's own decides.
 
-    A file of weights counts with its size, time of change and inode; packages with their versions.
+    A file of weights counts with its size, time of change and inode; packages with their versions. `machine` is where
+    the network runs.
     """
     if not isinstance(backbone, str):
         return None
@@ -65,7 +67,7 @@ def request_of(
     return {
         "version": _VERSION,
         "packages": {package: version_of(package) for package in _PACKAGES},
-        "machine": [platform.node(), os.path.exists("/dev/nvidiactl"), os.environ.get("CUDA_VISIBLE_DEVICES")],
+        "machine": [machine, os.path.exists("/dev/nvidiactl"), os.environ.get("CUDA_VISIBLE_DEVICES")],
         "backbone": backbone,
         "weights": None if weights is None else os.fspath(weights),
         "file": stamp,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.caching._choice import Choice, choose
-from featx.caching._compute import Job, Progress, compute, missing
-from featx.caching._devices import compute_on, devices_of
-from featx.caching._known import gather, image_rows
+from featx.caching._cluster import Cluster
+from featx.caching._compute import Job, Progress, missing
+from featx.caching._known import KnownViews, gather, image_rows
 from featx.caching._lock import locked
 from featx.caching._memory import version_of
 from featx.caching._network import Network
 from featx.caching._targets import Target, known_digests, sample_table, views_left
+from featx.errors import StoreError
 from featx.extraction import Timings
 from featx.sources import Source
 from featx.spec import digest_of
@@ -60,10 +61,11 @@ def fill_stores(
     targets: Sequence[Target],
     network: Network,
     *,
+    cluster: Cluster,
     listing: str,
     engine: str | None,
     batch_size: int | None,
-    workers: int,
+    workers: int | None,
     strict: bool,
     rehash: bool,
     progress: Progress | None,
@@ -91,24 +93,19 @@ def fill_stores(
             "device": network.resolved.device.partition(":")[0],
         }
         with timings.on("prepare"):
-            choice = _as_begun(Workspace.manifest_in(folder), manifest, engine=engine, batch_size=batch_size) or choose(
-                network, wanted, engine=engine, batch_size=batch_size, count=sum(left), workers=workers
+            threads = cluster.threads(workers)
+            begun = Workspace.manifest_in(folder)
+            choice = _as_begun(begun, manifest, engine=engine, batch_size=batch_size) or cluster.ask(
+                choose, network, wanted, engine=engine, batch_size=batch_size, count=sum(left), workers=threads
             )
         workspace = Workspace.open(folder, {**manifest, **asdict(choice)})
-        job = Job(source, order, targets, workspace, choice.batch_size, workers, strict)
+        known = KnownViews([target.known for target in targets])
+        job = Job(source, order, wanted, known, workspace, choice.batch_size, threads, strict)
         ranges, there = missing(job)
         done = len(order) - sum(stop - start for start, stop in ranges)
         require_space(folder, sum(one.row_bytes for one in wanted) * (len(source) + len(order) - done))
         report = _counter(done, len(order), progress)
-        devices = devices_of(network.resolved.device)
-        if len(devices) > 1 and ranges:
-            shared = replace(job, workers=max(1, workers // len(devices)))
-            computed = compute_on(
-                devices, shared, ranges, network, choice.engine, computed=there, timings=timings, report=report
-            )
-        else:
-            engine_ = network.engine(choice.engine, wanted)
-            computed = compute(job, ranges, engine_, computed=there, timings=timings, report=report)
+        computed = cluster.compute(job, ranges, network, choice.engine, computed=there, timings=timings, report=report)
         facts = {
             "source": {
                 "name": source.name,
@@ -122,7 +119,8 @@ def fill_stores(
                 **{package: version_of(package) for package in ("featx", "torch", "onnxruntime")},
                 **asdict(choice),
                 "device": network.resolved.device,
-                "workers": workers,
+                "workers": threads,
+                **cluster.facts,
                 "computed": computed,
                 "seconds": round(time.monotonic() - began, 3),
                 "stages": {stage: round(seconds, 3) for stage, seconds in timings.seconds.items()},
@@ -176,6 +174,12 @@ def put_together(
     table = sample_table(source)
     contents = list(digests)
     parts = list(workspace.parts())
+    covered = sum(part.stop - part.start for part in parts)
+    if covered != len(order):
+        raise StoreError(
+            f"{workspace.folder} has parts for {covered} of {len(order)} samples, though all were computed: see that"
+            " nothing else works in that folder, and run the same command to compute the others again"
+        )
     fresh: dict[str, tuple[int, int, int]] = {}
     """Of each content, its part, the row of the first of its images there, and how many there are."""
     failures = []

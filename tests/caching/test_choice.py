@@ -41,6 +41,7 @@ class Engine:
 
 
 class Network:
+    machine = "here"
     weight_bytes = 0
 
     def __init__(self, folder, clock, device="cpu", precision="fp32", **engines):

@@ -24,7 +24,7 @@ def photos(tmp_path):
 @pytest.fixture
 def two(monkeypatch):
     """Two "devices", both of them the processor; a process takes two batches at a time."""
-    monkeypatch.setattr("featx.caching._work.devices_of", lambda device: ("cpu", "cpu"))
+    monkeypatch.setattr("featx.caching._cluster.devices_of", lambda device: ("cpu", "cpu"))
     monkeypatch.setattr(_devices, "_SHARE", 2)
 
 

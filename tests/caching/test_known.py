@@ -1,3 +1,4 @@
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.caching import _known
-from featx.caching._known import Known, gather, image_rows, stores_of
+from featx.caching._known import Known, KnownViews, gather, image_rows, stores_of
 from tests.store.helpers import make_features, make_spec, make_table, save
 
 
@@ -83,3 +84,18 @@ def test_only_whole_stores_of_the_spec_serve(tmp_path):
     (tmp_path / "c.h5").write_bytes(b"no store")
     paths = [tmp_path / name for name in ("c.h5", "b.h5", "a.h5", "gone.h5")]
     assert [store.path for store in stores_of(good.spec, paths)] == [good.path]
+
+
+def test_views_that_all_know_are_the_same_to_another_process():
+    def known(*contents):
+        digests = [f"{content:064x}" for content in contents]
+        return Known(make_spec(), [SimpleNamespace(path=0, spec=make_spec(), digests=digests)])
+
+    views = KnownViews([known(16, 1, 256, 5), known(256, 1, 7)])
+    for one in (
+        views,
+        pickle.loads(pickle.dumps(views)),
+        pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(views)))),
+    ):
+        assert [one(f"{content:064x}") for content in (0, 1, 5, 7, 16, 256, 257)] == [0, 1, 0, 0, 0, 1, 0]
+    assert pickle.loads(pickle.dumps(KnownViews([known(), known(1)])))(f"{1:064x}") == 0

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featx.caching._cluster import ThisMachine
 from featx.caching._known import Known, stores_of
 from featx.caching._recall import Resolved
 from featx.caching._targets import Target, Wanted, listing_digest
 from featx.caching._work import Changes, fill_stores
-from featx.errors import SampleError
+from featx.errors import SampleError, StoreError
 from featx.extraction import STAGES
 from featx.sources import Sample, Source, content_digest
 from featx.spec import ExtractionSpec, Preprocessing
@@ -90,6 +91,7 @@ def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options
             Target(one, path, old, Known(one.spec, ([] if old is None else [old]) + stores_of(one.spec, others)))
         )
     arguments = {
+        "cluster": ThisMachine(),
         "engine": "torch",
         "listing": listing_digest(source),
         "batch_size": batch_size,
@@ -190,3 +192,19 @@ def test_a_workspace_left_behind_is_used(tmp_path):
     check(album, stores)
     assert (changes[0].resumed, changes[0].computed, computed) == (6, 6, 6)
     assert not (tmp_path / ".work").exists()
+
+
+class Idle(ThisMachine):
+    """Says that all is computed, and has computed the first half."""
+
+    def compute(self, job, ranges, *arguments, **options):
+        return super().compute(job, [(0, len(job.order) // 2)], *arguments, **options)
+
+
+def test_what_was_not_computed_is_never_left_out_unsaid(tmp_path):
+    album = Album({f"{n}.png": n for n in range(6)})
+    with pytest.raises(StoreError, match=r"has parts for 3 of 6 samples, though all were computed: .*run the same"):
+        fill(album, tmp_path, cluster=Idle())
+    stores, changes, images = fill(album, tmp_path)
+    check(album, stores)
+    assert (images, changes[0].resumed) == (3, 3)
