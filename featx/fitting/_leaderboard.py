@@ -162,7 +162,16 @@ def _run_entry(path: Path) -> Entry:
             headline=evaluations["train"].headline[0],
             figures=figures,
         )
-    except (OSError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError, RecursionError) as error:
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         return Entry(**facts, status=f"damaged: {type(error).__name__}: {first_line(error)}")
 
 
