@@ -29,6 +29,7 @@ PACKAGES = [
     "reports",
     "sources",
     "store",
+    "studio",
 ]
 
 PUBLIC = [
@@ -134,8 +135,8 @@ def test_the_commands_are_these():
     everyday = ["demo", "evaluate", "explain", "extract", "fit-head", "plan", "predict"]
     stores = ["export", "import", "info", "list", "merge", "prune", "verify"]
     catalogue = ["backbones", "heads", "layers"]
-    heads = ["advise", "compare", "continue", "export-onnx", "fine-tune", "label-errors", "report", "runs", "sweep"]
-    looking = ["neighbours"]
+    heads = ["advise", "compare", "continue", "export-onnx", "fine-tune", "label-errors", "runs", "sweep"]
+    looking = ["neighbours", "report", "studio"]
     assert sorted([*everyday, *stores, *catalogue, *heads, *looking]) == COMMANDS
 
 

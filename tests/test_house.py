@@ -32,6 +32,7 @@ ALLOWED["tuning"] = {
     "fitting",
 }
 ALLOWED["reports"] = {*ALLOWED["prediction"], "_words", "labels", "caching", "evaluation", "plots", "prediction"}
+ALLOWED["studio"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ONLY = {
     **dict.fromkeys(("click", "rich"), "cli"),
@@ -128,6 +129,7 @@ assert main(sys.argv[1:]) == 0
 def test_importing_featx_loads_nothing_heavy():
     assert loaded_by("import featx; dir(featx)") == set()
     assert loaded_by(COMMAND, "--help") == set()
+    assert not loaded_by("import featx.studio") & {"torch", "matplotlib", "sklearn"}
     assert "torch" not in loaded_by("import featx; featx.Run; featx.FeatureStore; featx.load; featx.fit_head")
 
 

@@ -24,6 +24,7 @@ from featx.cli._predict import predict
 from featx.cli._report import report
 from featx.cli._runs import runs
 from featx.cli._stores import info, list_command
+from featx.cli._studio import studio
 from featx.cli._sweep import sweep
 from featx.cli._verify import verify
 from featx.errors import FeatxError
@@ -55,7 +56,7 @@ def featx(debug: bool) -> None:
 
 for command in (
     *(demo, plan, explain, extract, fit_head, continue_command, sweep, predict, evaluate, runs, compare, label_errors),
-    *(advise, fine_tune, neighbours, report, export_onnx),
+    *(advise, fine_tune, neighbours, report, export_onnx, studio),
     *(list_command, info, verify, export, import_command, merge, prune),
     *(backbones, layers, heads),
 ):
