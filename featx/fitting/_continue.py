@@ -73,7 +73,7 @@ def continue_fit(
             f"head {run.settings['head']!r} has no parameter {min(unknown)!r};"
             f" it has {', '.join(sorted(estimator.get_params()))}"
         )
-    estimator.set_params(**dict(params or {}), warm_start=True)
+    estimator.set_params(**{**(params or {}), "warm_start": True})
     settings = {key: run.settings[key] for key in ("head", "seed")}
     settings |= {"params": {**run.settings["params"], **(params or {})}, "continues": run.name}
     rows = _rows(run, table)
