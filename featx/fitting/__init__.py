@@ -9,6 +9,8 @@ from featx.fitting._fit import concluded, fit_head
 from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, label_errors
 from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
+from featx.fitting._path import ParameterPath, parameter_paths
+from featx.fitting._reproduce import commands_of
 from featx.fitting._run import Run, find_run, require_free, runs_folder, tuned_name
 from featx.fitting._shots import FewShot, few_shot
 from featx.fitting._split import Rows, choose_rows, rows_by_key
@@ -25,6 +27,7 @@ __all__ = [
     "LabelReport",
     "LayerFigures",
     "Neighbor",
+    "ParameterPath",
     "Progress",
     "Rows",
     "Run",
@@ -34,6 +37,7 @@ __all__ = [
     "Table",
     "advise",
     "choose_rows",
+    "commands_of",
     "compare",
     "concluded",
     "continue_fit",
@@ -45,6 +49,7 @@ __all__ = [
     "judge_run",
     "label_errors",
     "leaderboard",
+    "parameter_paths",
     "require_free",
     "rows_by_key",
     "runs_folder",
