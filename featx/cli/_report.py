@@ -4,35 +4,58 @@ from pathlib import Path
 
 import click
 
+from featx.cli._options import OutputFile, cache_option
 from featx.cli._output import plain
 from featx.errors import printable
 
 __all__ = ["report"]
 
+_MAX_BYTES = 200
+"""Of a run's name in a file's, which may have 255 with all else."""
 
-@click.command(short_help="Show what is known of a run; draw its figures.")
+
+@click.command(short_help="Write a page about a run: figures, curves, mistakes.")
 @click.argument("run")
+@click.option("--out", type=OutputFile(".html"), help="Write it here; by default report-NAME.html in this folder.")
 @click.option(
     "--figures",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write its learning curves there instead, as PNG and SVG.",
+    help="Also write its figures there, as PNG and SVG.",
 )
-def report(run: str, figures: Path | None) -> None:
-    """Print the page that RUN keeps of itself: what was fitted on what, all figures, every epoch.
+@click.option("--title", metavar="TEXT", help="By default the name of the run.")
+@click.option("--no-images", is_flag=True, help="Leave images out.")
+@click.option("--text", is_flag=True, help="Print the report.md of a run instead.")
+@cache_option
+def report(
+    run: str, out: str | None, figures: Path | None, title: str | None, no_images: bool, text: bool, cache: str | None
+) -> None:
+    """Write what is known of RUN into one HTML file that needs no network.
+
+    That is figures with intervals, curves, who is taken for whom, mistakes and suspected labels with their images, and
+    the commands that make the run again. Nothing is fitted: all is from the answers that the run keeps.
 
     \b
     Examples:
       featx report runs/photos-mlp-1a2b3c4d
-      featx report runs/photos-mlp-1a2b3c4d --figures pictures/
+      featx report runs/photos-mlp-1a2b3c4d --out mlp.html --figures pictures/
+      featx report runs/photos-mlp-1a2b3c4d --text
     """
-    from featx.fitting import Run
-    from featx.plots import learning_curves, save_figures
+    from featx.fitting import Run, find_run
+    from featx.plots import save_figures
+    from featx.reports import run_report, write_page
 
-    found = Run.load(run)
-    if figures is None:
-        for line in found.report().removesuffix("\n").split("\n"):
+    if text:
+        for line in Run.load(run).report().removesuffix("\n").split("\n"):
             click.echo(printable(line))
         return
-    for path in save_figures({"learning-curves": learning_curves(found.history)}, figures):
-        click.echo(plain(path))
+    made = run_report(run, title=title, images=not no_images, cache=cache)
+    click.echo(plain(write_page(made.page, out or _file_name(find_run(run).resolve().name))))
+    if figures is not None:
+        for path in save_figures(made.figures, figures):
+            click.echo(plain(path))
+
+
+def _file_name(name: str) -> str:
+    short = name.encode("utf-8", "surrogateescape")[:_MAX_BYTES].decode("utf-8", "ignore")
+    return f"report-{short}.html"

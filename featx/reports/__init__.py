@@ -3,6 +3,7 @@
 from featx.reports._album import Album
 from featx.reports._gallery import Picture, Pixels, data_address, gallery_page, small_image
 from featx.reports._page import Page, Report, page_policy, render_page, write_page
+from featx.reports._run import run_report
 
 __all__ = [
     "Album",
@@ -14,6 +15,7 @@ __all__ = [
     "gallery_page",
     "page_policy",
     "render_page",
+    "run_report",
     "small_image",
     "write_page",
 ]

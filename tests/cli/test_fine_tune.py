@@ -35,7 +35,7 @@ def test_from_head_to_answers(featx, head):
     assert "nothing to compute" in featx("extract", "photos", "--backbone", "runs/tuned", "--layer", "fc.input").out
     assert "stage2" in featx("layers", "runs/tuned").out
     assert "tuned" in featx("runs").out
-    assert "fine-tune" in featx("report", "runs/tuned").out
+    assert "fine-tune" in featx("report", "runs/tuned", "--text").out
     featx("compare", head, "runs/tuned")
     featx("export-onnx", "runs/tuned", "--out", "tuned.onnx")
 

@@ -228,23 +228,6 @@ def test_a_row_of_a_preview_is_an_image_with_its_views(featx, photos, drawn):
     assert len(set(tops)) == 6
 
 
-def test_a_report_draws_what_the_run_learned(featx, here, store, drawn):
-    run = library.fit_head(store, "mlp", {"max_epochs": 3})
-    run.save("run")
-    lines = featx("report", "run", "--figures", "pictures").out.splitlines()
-    assert lines == ["pictures/learning-curves.png", "pictures/learning-curves.svg"]
-    assert all((here / line).stat().st_size > 5000 for line in lines)
-    assert featx("report", "run").out == (here / "run" / "report.md").read_text()
-
-
-def test_a_head_without_epochs_has_no_curves(featx, here, store):
-    library.fit_head(store).save("run")
-    assert featx("report", "run").out == (here / "run" / "report.md").read_text()
-    assert "fit a head that learns in epochs" in featx.fails("report", "run", "--figures", "pictures")
-    assert not (here / "pictures").exists()
-    assert "is no run" in featx.fails("report", "photos")
-
-
 @pytest.mark.parametrize("command", [["predict", "run", "a.png", "--gallery"], ["extract", "photos", "--preview"]])
 def test_what_a_picture_may_be_called(featx, here, command):
     for name in ("a.htm", "a.jpg", "-"):

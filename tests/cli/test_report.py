@@ -1,0 +1,61 @@
+"""``featx report``: what it writes, and where."""
+
+import re
+
+import pytest
+
+import featx as library
+from featx import reports
+from tests.fitting.helpers import clouds, write
+
+
+@pytest.fixture
+def run(here):
+    """A folder in ``runs``, of a net on made-up features."""
+    store = write(here / "cache" / "photos.toy.000000000000.h5", *clouds(60))
+    return library.fit_head(store, "mlp", {"max_epochs": 3}).save("runs/mine")
+
+
+def test_a_page_is_named_after_the_run(featx, here, run):
+    assert featx("report", run).out == "report-mine.html\n"
+    page = (here / "report-mine.html").read_text()
+    assert "<title>mine</title>" in page
+    assert "featx fit-head" in page
+    assert featx("report", "mine", "--out", "other.html", "--title", "a < b").out == "other.html\n"
+    assert "<title>a &lt; b</title>" in (here / "other.html").read_text()
+    assert featx("report", "runs/mine/.").out == "report-mine.html\n"
+
+
+def test_figures_are_written_besides(featx, here, run):
+    out, *lines = featx("report", run, "--figures", "pictures").out.splitlines()
+    assert out == "report-mine.html"
+    names = ["learning-curves", *(f"{name}-val" for name in ("confusion-matrix", "recall-by-class", "roc"))]
+    names += ["precision-recall-val", "calibration-val"]
+    assert lines == [f"pictures/{name}{suffix}" for name in names for suffix in (".png", ".svg")]
+    assert all((here / line).stat().st_size > 5000 for line in lines)
+    assert len(re.findall("<svg", (here / out).read_text())) == len(names)
+
+
+def test_the_text_that_the_run_keeps(featx, here, run):
+    assert featx("report", run, "--text").out == (run / "report.md").read_text()
+    assert not (here / "report-mine.html").exists()
+
+
+def test_options_reach_the_library(featx, run, monkeypatch):
+    made, asked = reports.run_report(run), []
+    monkeypatch.setattr(reports, "run_report", lambda *words, **options: asked.append((words, options)) or made)
+    featx("report", run, "--no-images", "--cache", "elsewhere", "--title", "t")
+    assert asked == [((str(run),), {"title": "t", "images": False, "cache": "elsewhere"})]
+
+
+def test_long_names_fit_into_a_files(featx, here, run):
+    long = "ä" * 120
+    run.rename(here / "runs" / long)
+    assert featx("report", f"runs/{long}").out == f"report-{'ä' * 100}.html\n"
+
+
+def test_what_cannot_be_reported(featx, here, run):
+    assert "is no run" in featx.fails("report", "nothing")
+    assert "must end in .html" in featx.fails("report", run, "--out", "a.png", code=2)
+    assert "must be in a folder that is there" in featx.fails("report", run, "--out", "no/a.html")
+    assert not list(here.glob("*.html"))

@@ -1,0 +1,62 @@
+"""Folders of images that heads get some of wrong, and what a page shows of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tests.tiny import COLOURS, picture
+
+
+def write_confusing(root: Path, *, per_class: int = 12, names: dict[str, str] | None = None) -> Path:
+    """Write images below `root`, every third of a class in the next one's colour, and a manifest; return that.
+
+    `names` are those of the classes; every other image is of ``val``.
+    """
+    names = names or {colour: colour for colour in COLOURS}
+    colours = list(COLOURS)
+    lines = []
+    root.mkdir(parents=True, exist_ok=True)
+    for number, colour in enumerate(colours * per_class):
+        shown = colours[(colours.index(colour) + (number // 3 % 3 == 2)) % 3]
+        path = root / f"{number:03d}.png"
+        picture(number, COLOURS[shown]).save(path)
+        split = ("train", "val")[number // 3 % 2]
+        lines.append(json.dumps({"path": path.name, "label": names[colour], "split": split}))
+    manifest = root / "list.jsonl"
+    manifest.write_text("\n".join(lines))
+    return manifest
+
+
+def cells(browser, table):
+    """Return the texts of a table's body, row by row."""
+    rows = table.find_elements("css selector", "tbody tr")
+    return [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
+
+
+def section(browser, anchor):
+    """Return the elements between a heading and the next."""
+    script = """
+    const found = [];
+    for (let one = document.getElementById(arguments[0]).nextElementSibling; one && one.tagName !== 'H2';
+         one = one.nextElementSibling) found.push(one);
+    return found;
+    """
+    return browser.execute_script(script, anchor)
+
+
+def pictures(browser, anchor):
+    """Return (address of the image or None, lines) of the pictures of a section."""
+    found = []
+    for element in section(browser, anchor):
+        for item in element.find_elements("css selector", "ul.pictures > li"):
+            images = item.find_elements("css selector", "img")
+            lines = [line.text for line in item.find_elements("css selector", "figcaption span")]
+            found.append((images[0].get_attribute("src") if images else None, lines))
+    return found
+
+
+def as_text(figure):
+    """Return a figure as pages write it, by other code than theirs."""
+    value, low, high = (np.format_float_positional(x, 3, unique=False) for x in (figure.value, figure.low, figure.high))
+    return f"{value} ({low}–{high})"
