@@ -1,14 +1,22 @@
 """What tests of several rooms share."""
 
+from contextlib import closing
+
 import pytest
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """A headless Chromium, one for all tests of a process."""
-    from tests.browser import CHROMIUM, DRIVER, chromium
+def shared_browser():
+    """One for all tests of a process."""
+    from tests.browser import CHROMIUM, DRIVER, SharedBrowser
 
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("there is no chromium with chromedriver here: apt-get install chromium chromium-driver")
-    with chromium() as driver:
-        yield driver
+    with closing(SharedBrowser()) as shared:
+        yield shared
+
+
+@pytest.fixture
+def browser(shared_browser):
+    """A headless Chromium with an empty page, driven by Selenium; see :mod:`tests.browser`."""
+    return shared_browser.get()
