@@ -130,9 +130,9 @@ def shortened(text: str, length: int) -> str:
 
 
 def wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Break a text into lines that fit, between words where it can be done."""
+    """Break a text into lines that fit, between words or after a slash where it can be done."""
     lines = [""]
-    for word in re.findall(r"\S+|\s+", text):
+    for word in re.findall(r"[^\s/]*/|[^\s/]+|\s+", text):
         if fits((lines[-1] + word).rstrip()):
             lines[-1] += word
         elif fits(word):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import ParameterError, SampleError
+from featx.errors import ParameterError, SampleError, SourceError
 from featx.fitting import Neighbor
 from featx.labels import label_words
 from featx.prediction._networks import load_network
@@ -135,8 +135,14 @@ class NeighborSearch:
             if are_keys:
                 queries += [_Query(key, self._row_of[key]) for key in map(os.fspath, group)]
             else:
-                queries += self._of_source(open_images(list(group)))
+                queries += self._of_source(self._open(list(group)))
         return queries
+
+    def _open(self, images: list[Any]) -> Source:
+        try:
+            return open_images(images)
+        except SourceError as error:
+            raise SourceError(f"{error} (and it is no key of {self.store.path.name})") from error
 
     @cached_property
     def _row_of(self) -> dict[str, int]:

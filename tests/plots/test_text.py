@@ -17,6 +17,7 @@ def test_lines_fit_and_lose_only_spaces(text, width):
 def test_lines_break_between_words_where_they_can():
     assert wrapped("one two three", lambda line: len(line) <= 7) == ["one two", "three"]
     assert wrapped("onetwothree", lambda line: len(line) <= 7) == ["onetwot", "hree"]
+    assert wrapped("a/bcd/efg", lambda line: len(line) <= 7) == ["a/bcd/", "efg"]
     assert wrapped("", lambda line: len(line) <= 7) == [""]
 
 
