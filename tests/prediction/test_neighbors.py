@@ -142,7 +142,7 @@ def test_bad_images_have_a_reason_and_shift_nothing(store, others, tmp_path):
     assert rows_of([found[0], found[4]]) == rows_of(neighbors(store, others[:2], 3))
     assert found[2].row == 2
     assert [one.error for one in neighbors(store, tmp_path / "bad.jpg", 3)] == [found[1].error]
-    with pytest.raises(SourceError, match=r"there is no file or folder '.*nix\.jpg'.* \(and it is no key of photos\d+\."):
+    with pytest.raises(SourceError, match=r"no file or folder '.*nix\.jpg'.* \(and it is no key of photos\d+\."):
         neighbors(store, tmp_path / "nix.jpg")
     with pytest.raises(ParameterError, match="got none"):
         neighbors(store, [])
