@@ -39,6 +39,9 @@ _NO_LABEL = (PALETTE["grey"], ".")
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
+
 
 class AxesBox(NamedTuple):
     """Where the axes of a figure lie, and what they show.
@@ -148,7 +151,7 @@ def _draw_classes(axes: "Axes", places: Floats, kinds: Integers, classes: Sequen
     if k > len(SERIES):
         written = _write_names(axes, places, kinds, classes)
     if k > _LISTED:
-        axes.text(1.02, 0, f"names of {written} of {k} classes", transform=axes.transAxes, va="bottom")
+        axes.text(1.02, 0, f"names of {written} of {k:,} classes", transform=axes.transAxes, va="bottom")
         looks, names = looks[k:], names[k:]
     handles = [_key(look, style["gid"]) for look in looks]
     if handles:
@@ -193,22 +196,25 @@ def _write_names(axes: "Axes", places: Floats, kinds: Integers, classes: Sequenc
     scale = 72 / axes.figure.dpi
     left, bottom, right, top = (scale * side for side in axes.bbox.extents)
     counts = np.bincount(kinds[kinds >= 0], minlength=len(classes))
-    taken: list[tuple[float, float, float, float]] = []
-    for c in np.argsort(-counts, kind="stable").tolist():
-        if not counts[c]:
-            break
-        name = writing.lines(classes[c], _NAME, 1)[0]
+    up = 0.75 * FONT
+    taken: list[Box] = []
+    for c in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
         middle = np.median(places[kinds == c], axis=0)
         x, y = scale * to_points(middle)
-        across, up = writing.width(name) / 2 + 2, 0.75 * FONT
+        if _overlap((x, y - up, x, y + up), taken):
+            continue
+        name = writing.lines(classes[c], _NAME, 1)[0]
+        across = writing.width(name) / 2 + 2
         box = (x - across, y - up, x + across, y + up)
-        inside = left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top
-        if inside and not any(
-            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
-        ):
+        if left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top and not _overlap(box, taken):
             taken.append(box)
             axes.text(middle[0], middle[1], name, ha="center", va="center", bbox=ground, **writing.style)
     return len(taken)
+
+
+def _overlap(box: Box, others: Sequence[Box]) -> bool:
+    left, bottom, right, top = box
+    return any(left < other[2] and other[0] < right and bottom < other[3] and other[1] < top for other in others)
 
 
 def _draw_values(axes: "Axes", places: Floats, values: Floats, name: str, many: bool) -> None:

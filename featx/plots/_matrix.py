@@ -28,7 +28,7 @@ _CELL = 0.6
 _SIDE = 6.0
 """Inches of a matrix at most."""
 
-_PIXELS = 500
+_PIXELS = 300
 """Cells in a row that are still told apart."""
 
 _NAME = 110.0
@@ -46,7 +46,7 @@ def confusion_matrix(counts: npt.ArrayLike, classes: Sequence[str]) -> "Figure":
     counts : array_like of shape (k, k), int
         Rows are true classes, columns the answers.
     classes : sequence of str of length k
-        Of more than 30 the cells have no numbers, and not all are named. Of more than 500 a cell stands for several,
+        Of more than 30 the cells have no numbers, and not all are named. Of more than 300 a cell stands for several,
         and is as dark as the darkest of them.
 
     Returns

@@ -125,7 +125,7 @@ def _draw(axes: "Axes", curves: Sequence[Curve], area: str, chance: Sequence[Any
     if len(curves) > len(SERIES):
         mean = np.mean([_at(curve, drawstyle) for curve in curves], axis=0)
         (line,) = axes.plot(_GRID, mean, color=PALETTE["ink"], linewidth=2, zorder=3)
-        named.append((line, f"mean of {len(curves)} classes: {np.mean([curve.area for curve in curves]):.3f}"))
+        named.append((line, f"mean of {len(curves):,} classes: {np.mean([curve.area for curve in curves]):.3f}"))
         shown = sorted(curves, key=lambda curve: curve.area)[:_WORST]
     writing = Writing([curve.name for curve in shown], FONT)
     for curve, style in zip(shown, SERIES, strict=False):

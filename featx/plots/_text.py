@@ -40,9 +40,12 @@ class Writing:
     def __init__(self, texts: Iterable[str], size: float) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.font_manager import FontProperties
 
         self._families, self._missing = _families(set("".join(map(printable, texts))))
         self._size = size
+        self._font = FontProperties(family=self._families, size=size)
+        self._widths: dict[str, float] = {}
         self._paper = Figure(dpi=72)  # on which a pixel is a point
         self._renderer: Any = cast(Any, FigureCanvasAgg(self._paper)).get_renderer()
 
@@ -83,10 +86,10 @@ class Writing:
 
     def width(self, line: str) -> float:
         """Return the width in points of a line."""
-        from matplotlib.font_manager import FontProperties
-
-        properties = FontProperties(family=self._families, size=self._size)
-        return float(self._renderer.get_text_width_height_descent(line, properties, ismath=False)[0])
+        if line not in self._widths:
+            measured = self._renderer.get_text_width_height_descent(line, self._font, ismath=False)
+            self._widths[line] = float(measured[0])
+        return self._widths[line]
 
 
 def _families(characters: set[str]) -> tuple[list[str], set[str]]:
@@ -147,6 +150,8 @@ def wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
 
 def _fitted(text: str, most: int, fits: Callable[[str], bool]) -> list[str]:
     """Break a text into at most so many lines that fit, leaving out as much of its middle as it takes."""
+    if fits(text):
+        return [text.rstrip()]
     text, fits = shortened(text, _LONGEST), lru_cache(maxsize=None)(fits)
     kept = bisect_right(range(1, len(text) + 1), most, key=lambda length: len(wrapped(shortened(text, length), fits)))
     return wrapped(shortened(text, kept), fits)

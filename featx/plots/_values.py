@@ -51,7 +51,7 @@ def residuals(truth: npt.ArrayLike, predicted: npt.ArrayLike, name: str) -> "Fig
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     margin = 0.04 * (high - low) or 0.5
     limits = (low - margin, high + margin)
-    figure, axes = figure_with_axes(_SIDE, _SIDE, left=1.0, right=0.2, bottom=0.5, top=0.6)
+    figure, axes = figure_with_axes(_SIDE, _SIDE, left=0.9, right=0.2, bottom=0.5, top=0.55)
     (ideal,) = axes.plot(limits, limits, color=PALETTE["grey"], linewidth=1)
     many = x.size > MANY
     look: dict[str, Any] = {"color": PALETTE["blue"], "markeredgewidth": 0, "gid": AS_IT_IS if many else None}
@@ -62,7 +62,7 @@ def residuals(truth: npt.ArrayLike, predicted: npt.ArrayLike, name: str) -> "Fig
     axes.set(xlim=limits, ylim=limits)
     axes.set_xlabel(f"true {shown}", **writing.style)
     axes.set_ylabel(f"predicted {shown}", **writing.style)
-    axes.yaxis.set_label_coords(-0.8 / _SIDE, 0.5)
+    axes.yaxis.set_label_coords(-0.7 / _SIDE, 0.5)
     axes.grid()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
