@@ -1,7 +1,7 @@
 """Class by class: how good the answers are, and how many samples there are."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ _NAME = 170.0
 
 _WIDTH = 4.5
 """Inches in which numbers are shown."""
+
+_COLUMNS = 3
+"""Entries of a legend side by side."""
 
 _HATCHES = ("", "///", "---", "xxx", "|||", "\\\\\\", "+++")
 
@@ -60,7 +63,7 @@ def score_by_class(
             f"classes must be at least one, with a score each; got {len(classes)} classes and {len(scores)} scores"
         )
     order = sorted(range(len(classes)), key=lambda i: scores[i].value)[:most]
-    drawing, axes = _rows([classes[i] for i in order], top=0.4)
+    drawing, axes = _rows([classes[i] for i in order], legend=1)
     values = [scores[i].value for i in order]
     spread = [
         [scores[i].value - scores[i].low for i in order],
@@ -120,54 +123,43 @@ def class_counts(
     if gap:
         names.insert(gap, f"… {len(classes) - len(order)} classes between …")
     places = np.arange(len(order)) + (np.arange(len(order)) >= gap if gap else 0)
-    drawing, axes = _rows(names, top=0.4 if splits != ("",) else 0.15)
+    shown = [split for split in splits if split or len(splits) > 1]
+    drawing, axes = _rows(names, legend=-(-len(shown) // _COLUMNS))
     before = np.zeros(len(order))
     handles = []
-    for column, _ in enumerate(splits):
-        style = SERIES[column % len(SERIES)]
-        handles.append(
-            axes.barh(
-                places,
-                table[order, column],
-                0.75,
-                before,
-                color=style["color"],
-                hatch=_HATCHES[column % len(_HATCHES)],
-                edgecolor=PALETTE["ground"],
-                linewidth=0.5,
-            )
-        )
+    for column in range(len(splits)):
+        look: dict[str, Any] = {
+            "color": SERIES[column % len(SERIES)]["color"],
+            "hatch": _HATCHES[column % len(_HATCHES)],
+            "edgecolor": PALETTE["ground"],
+            "linewidth": 0.5,
+        }
+        handles.append(axes.barh(places, table[order, column], 0.75, before, **look))
         before += table[order, column]
     room = writing.width(f"  {int(totals.max()):,}") / 72
     axes.set(xlabel="samples", xlim=(0, max(1, totals.max()) * _WIDTH / (_WIDTH - room)))
     for place, total in zip(places, totals[order], strict=True):
         axes.text(total, place, f" {int(total):,}", ha="left", va="center_baseline")
     axes.grid(axis="x")
-    if len(splits) > 1 or splits[0]:
-        _legend_above(axes, handles, splits)
+    if shown:
+        _legend_above(axes, handles, shown)
     return drawing
 
 
-def _rows(names: Sequence[str], *, top: float) -> "tuple[Figure, Axes]":
-    """Return axes with a row for each name, from the top down."""
+def _rows(names: Sequence[str], *, legend: int) -> "tuple[Figure, Axes]":
+    """Return axes with a row for each name, from the top down, and room for so many lines of a legend."""
     writing = Writing(names, FONT)
     labels = [writing.lines(name, _NAME, 1)[0] for name in names]
     left = max(map(writing.width, labels)) / 72 + 0.2
-    figure, axes = figure_with_axes(_WIDTH, _ROW * (len(names) + 1), left=left, right=0.2, bottom=0.45, top=top)
+    down, top = _ROW * (len(names) + 1), 0.15 + 0.2 * legend
+    figure, axes = figure_with_axes(_WIDTH, down, left=left, right=0.2, bottom=0.45, top=top)
     axes.set_yticks(range(len(names)), labels, **writing.style)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names), -1)
     return figure, axes
 
 
-def _legend_above(axes: "Axes", handles: Sequence[object], names: Sequence[str]) -> None:
-    add_legend(
-        axes,
-        handles,
-        names,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=len(names),
-        borderaxespad=0.3,
-        columnspacing=1.5,
-    )
+def _legend_above(axes: "Axes", handles: Sequence[Any], names: Sequence[str]) -> None:
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
+    width = 72 * _WIDTH / min(_COLUMNS, len(names)) - 4 * FONT
+    add_legend(axes, handles, names, width=width, ncols=min(_COLUMNS, len(names)), columnspacing=1, **place)

@@ -229,7 +229,7 @@ def _draw_values(axes: "Axes", places: Floats, values: Floats, name: str, many: 
     drawn = axes.scatter(x, y, style["markersize"] ** 2, values[known], cmap=ramp, linewidths=0, **look)
     writing = Writing([name], FONT)
     axes.text(1.02, 1, writing.lines(name, _LEGEND, 1)[0], transform=axes.transAxes, va="top", **writing.style)
-    bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.5, 0.03, 0.44)), format="{x:g}")
+    bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.5, 0.03, 0.4)), format="{x:g}")
     solids: Any = bar.solids
     solids.set(alpha=1, gid=AS_IT_IS)
     bar.outline.set_visible(False)

@@ -151,5 +151,4 @@ def _at(curve: Curve, drawstyle: str) -> Floats:
     if drawstyle == "steps-pre":
         found: Floats = y[np.searchsorted(x, _GRID).clip(max=x.size - 1)]
         return found
-    last = np.append(np.diff(x) > 0, True)  # of points above each other the highest
-    return np.asarray(np.interp(_GRID, x[last], y[last]), dtype=np.float64)
+    return np.asarray(np.interp(_GRID, x, y), dtype=np.float64)  # of points above each other the last, the highest

@@ -116,13 +116,14 @@ def house_style() -> Iterator[None]:
 
 
 def in_house_style(draw: "Callable[P, Figure]") -> "Callable[P, Figure]":
-    """Have what a function draws in the house's style for good."""
+    """Have what a function draws in the house's style, and where it is, for good."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
         with house_style():
             figure = draw(*args, **kwargs)
-            figure.draw_without_rendering()  # marks on the axes take their style when they are first drawn
+            figure.draw_without_rendering()  # marks on axes take their style, and axes their place, when drawn
+            figure.set_layout_engine("none")
         return figure
 
     return drawn

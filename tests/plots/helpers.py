@@ -5,6 +5,26 @@ from itertools import combinations
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+LONG = "99% Cavalier King Charles Spaniel, " * 20
+ODD = [
+    "$x_1^2$ and $",
+    r"\frac{1}{2} \$",
+    "a_b^c {} %s &amp; <script>alert(1)</script>",
+    "line\ntrue: line",
+    "carriage\rreturn\ttab \x1b[31m \x00",
+    "\u202egpj.exe",
+    "emoji \U0001f408\u200d\u2b1b\ufe0f",
+    "日本 שלום عليكم",
+    "caf\udce9",
+    "n" * 300,
+    "photos/" + "very/deep/" * 30 + "down.jpg",
+    LONG,
+    "",
+    " ",
+    "\n\n\n\n\n\n",
+]
+"""What nobody would call a picture or a class, and somebody does."""
+
 
 def draw(figure):
     """Draw a figure and return the renderer."""

@@ -10,7 +10,7 @@ from PIL import Image
 from featx.errors import ParameterError
 from featx.plots import gallery
 from featx.plots._style import PALETTE
-from tests.plots.helpers import assert_legible, draw, texts_of
+from tests.plots.helpers import LONG, ODD, assert_legible, draw, texts_of
 from tests.tiny import picture
 
 
@@ -68,26 +68,6 @@ def test_very_long_and_thin_pictures_can_be_seen():
     figure = gallery([Image.new("RGB", (1, 2000)), Image.new("RGB", (2000, 1))], ["tall", "wide"])
     assert all(min(axes.get_window_extent().size) > 3 for axes in figure.axes)
     assert_legible(figure)
-
-
-LONG = "99% Cavalier King Charles Spaniel, " * 20
-ODD = [
-    "$x_1^2$ and $",
-    r"\frac{1}{2} \$",
-    "a_b^c {} %s &amp; <script>alert(1)</script>",
-    "line\ntrue: line",
-    "carriage\rreturn\ttab \x1b[31m \x00",
-    "\u202egpj.exe",
-    "emoji \U0001f408\u200d\u2b1b\ufe0f",
-    "日本 שלום عليكم",
-    "caf\udce9",
-    "n" * 300,
-    "photos/" + "very/deep/" * 30 + "down.jpg",
-    LONG,
-    "",
-    " ",
-    "\n\n\n\n\n\n",
-]
 
 
 def test_odd_titles_are_text_that_stays_in_its_place():
