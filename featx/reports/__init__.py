@@ -2,17 +2,20 @@
 
 from featx.reports._album import Album
 from featx.reports._gallery import Picture, Pixels, data_address, gallery_page, small_image
+from featx.reports._origin import Origin, origins_of
 from featx.reports._page import Page, Report, page_policy, render_page, write_page
 from featx.reports._run import run_report
 
 __all__ = [
     "Album",
+    "Origin",
     "Page",
     "Picture",
     "Pixels",
     "Report",
     "data_address",
     "gallery_page",
+    "origins_of",
     "page_policy",
     "render_page",
     "run_report",

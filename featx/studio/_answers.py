@@ -8,10 +8,8 @@ from typing import Any
 
 from featx.errors import FeatxError, SampleError, printable
 from featx.prediction import NeighborSearch, Prediction, load
-from featx.reports import Album, data_address, small_image
+from featx.reports import Album, Origin, data_address, origins_of, small_image
 from featx.sources import Sample, Source, content_digest
-from featx.store import FeatureStore
-from featx.studio._listing import Listing
 
 __all__ = ["Answerer"]
 
@@ -43,13 +41,13 @@ class Answerer:
     ----------
     run : Path
         Its folder.
-    listing : Listing
-        Where its store is looked for.
+    cache : Path
+        Where its store is looked for, if it is not where it was.
     """
 
-    def __init__(self, run: Path, listing: Listing) -> None:
+    def __init__(self, run: Path, cache: Path) -> None:
         self._predictor = load(run)
-        self._listing = listing
+        self._cache = cache
         self._lock = Lock()
 
     def answer(self, data: bytes) -> dict[str, Any]:
@@ -78,39 +76,39 @@ class Answerer:
     def _neighbors(self, upload: Upload) -> tuple[list[dict[str, Any]], str | None]:
         """Return the nearest images of the run's store, and what is to be said of them."""
         try:
-            if self._store is None:
-                return [], "The store that the run was fitted on is not there as it was, so no neighbours are shown."
+            if self._search is None:
+                return [], f"No neighbours are shown: {self._origin.problem}"
             (found,) = self._search.find(upload, _NEAR)
         except FeatxError as error:
             return [], f"No neighbours are shown: {error}"
-        pictures = self._album.thumbnails((one.row for one in found.neighbors), _SIDE)
+        store, pictures = self._search.store, self._album.thumbnails((one.row for one in found.neighbors), _SIDE)
         near = [
             {
                 "key": printable(one.key),
                 "label": None if one.label is None else printable(one.label),
-                "split": printable(self._store.splits[one.row]),
+                "split": printable(store.splits[one.row]),
                 "distance": one.distance,
                 "picture": pictures.get(one.row),
             }
             for one in found.neighbors
         ]
         if found.row is not None:
-            return near, f"The image itself is in the store, as {self._store.keys[found.row]}."
+            return near, f"The image itself is in the store, as {store.keys[found.row]}."
         return near, self._album.problem
 
     @cached_property
-    def _store(self) -> FeatureStore | None:
-        return self._listing.store_of(self._predictor.run)
+    def _origin(self) -> Origin:
+        """The store that the run was fitted on; the first, if there are several."""
+        return origins_of(self._predictor.run, self._cache)[0]
 
     @cached_property
-    def _search(self) -> NeighborSearch:
-        assert self._store is not None
-        return NeighborSearch(self._store)
+    def _search(self) -> NeighborSearch | None:
+        return None if self._origin.store is None else NeighborSearch(self._origin.store)
 
     @cached_property
     def _album(self) -> Album:
-        assert self._store is not None
-        return Album(self._store)
+        assert self._origin.store is not None
+        return Album(self._origin.store)
 
 
 def _headline(found: Prediction) -> str:

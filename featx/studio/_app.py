@@ -1,5 +1,6 @@
 """The studio's pages, and what they ask for."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from featx.errors import FeatxError, printable
-from featx.reports import Page, page_policy, render_page
+from featx.reports import Page, Report, page_policy, render_page, run_report
 from featx.studio._answers import Answerer
 from featx.studio._front import front_page
 from featx.studio._guard import Guard
@@ -20,7 +21,9 @@ MOST_BYTES = 64 << 20
 """Of an image that is dropped."""
 
 _TEMPLATES = Path(str(files("featx.studio"))) / "templates"
-_KEPT_RUNS = 3
+_KEPT_REPORTS, _KEPT_RUNS = 8, 3
+_PATIENCE = 0.5
+"""Seconds for which a report is waited for, before a page says that it is being made."""
 
 _WORDS = {
     404: "There is no such page.",
@@ -49,6 +52,7 @@ class Pages:
         self.app.url_map.merge_slashes = False  # an address that is not one of these leads nowhere
         self._listing = listing
         self._guard = guard
+        self._reports: Once[str] = Once(_KEPT_REPORTS)
         self._answerers: Once[Answerer] = Once(_KEPT_RUNS)
         self.app.before_request(self._let_in)
         self.app.after_request(lambda response: guard.seal(response, page_policy(served=True)))
@@ -58,18 +62,20 @@ class Pages:
             ("/", self._front),
             ("/studio.css", lambda: _own_file("studio.css", "text/css")),
             ("/studio.js", lambda: _own_file("studio.js", "text/javascript")),
+            ("/runs/<wanted>", self._run),
         ):
             self.app.add_url_rule(address, address, view, methods=["GET"])
         self.app.add_url_rule("/runs/<wanted>/answer", view_func=self._answer, endpoint="answer", methods=["POST"])
 
     def close(self, *, wait: bool) -> None:
         """Begin nothing new."""
+        self._reports.close(wait=wait)
         self._answerers.close(wait=wait)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being made."""
-        return self._answerers.idle
+        return self._reports.idle and self._answerers.idle
 
     def _let_in(self) -> Response | None:
         if self._guard.admits(request):
@@ -80,11 +86,29 @@ class Pages:
     def _front(self) -> Response:
         return _html(front_page(self._listing, self._guard.token, MOST_BYTES))
 
+    def _run(self, wanted: str) -> Response:
+        path = self._listing.run(wanted)
+        return _gone("run") if path is None else self._report(path, lambda: run_report(path, cache=self._listing.cache))
+
+    def _report(self, path: Path, make: Callable[[], Report]) -> Response:
+        """Return the page that is asked for, or meanwhile one that asks again by itself."""
+        html = self._reports.get(
+            (path, version_of(path)), lambda: render_page(make().page, home="/"), patience=_PATIENCE
+        )
+        if html is None:
+            message = "The report is being made; this page goes on to it by itself."
+            waiting = _page("message.html", path.name, message=message, status=202)
+            waiting.headers["Refresh"] = "1"
+            return waiting
+        response = make_response(html)
+        response.headers["Content-Security-Policy"] = f"{page_policy()}; frame-ancestors 'none'"
+        return response
+
     def _answer(self, wanted: str) -> Response:
         path = self._listing.run(wanted)
         if path is None:
             return _gone("run")
-        answerer = self._answerers.get((path, version_of(path)), lambda: Answerer(path, self._listing))
+        answerer = self._answerers.get((path, version_of(path)), lambda: Answerer(path, self._listing.cache))
         assert answerer is not None
         return jsonify(answerer.answer(request.get_data(cache=False)))
 

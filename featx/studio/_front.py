@@ -73,7 +73,7 @@ def _run_row(item: RunItem, now: float) -> list[Any]:
     entry = item.entry
     name = entry.name if entry.kind == "run" else f"{entry.name} (sweep)"
     return [
-        name,
+        _linked(name, f"/runs/{item.id}") if item.id is not None and entry.status == "ok" else name,
         " ".join([entry.head, *entry.params.split()]) or "–",
         "+".join(entry.stores) or "–",
         entry.n or _NONE,
@@ -95,6 +95,10 @@ def _headline(entry: Entry) -> str:
         if found is not None:
             return f": {entry.headline.replace('_', ' ')} {found.value:.3f} ({part})"
     return ""
+
+
+def _linked(text: str, address: str) -> dict[str, Any]:
+    return {"text": text, "value": text, "href": address}
 
 
 def _figure(found: Figure | None) -> dict[str, Any]:

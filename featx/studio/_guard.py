@@ -43,11 +43,12 @@ class Guard:
         """Return why a request is not answered; None if it is."""
         if request.headers.get("Host", "") not in self._hosts:
             return "this is not the name of the studio: open the address that `featx studio` printed"
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if origin not in (None, f"http://{request.headers['Host']}") or site not in (None, "none", "same-origin"):
+            return "requests from other pages are not answered"
         given = request.headers.get(_HEADER, "")
         if request.method in ("GET", "HEAD"):
             given = given or request.cookies.get(self._cookie, "")
-        elif not self._is_from_own_page(request):
-            return "requests from other pages are not answered"
         if not _same(given, self.token):
             return "the studio was started again, or this is not its address: open the one that `featx studio` printed"
         return None
@@ -80,10 +81,6 @@ class Guard:
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         response.headers["Cache-Control"] = "no-store"
         return response
-
-    def _is_from_own_page(self, request: Request) -> bool:
-        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-        return origin in (None, f"http://{request.headers['Host']}") and site in (None, "same-origin")
 
 
 def _same(given: str, secret: str) -> bool:

@@ -9,8 +9,8 @@ from threading import Lock
 from typing import Any
 
 from featx.errors import FeatxError
-from featx.fitting import Entry, Run, leaderboard
-from featx.store import FeatureStore, list_stores, open_store
+from featx.fitting import Entry, leaderboard
+from featx.store import list_stores, open_store
 
 __all__ = ["Listing", "RunItem", "StoreItem", "version_of"]
 
@@ -60,6 +60,7 @@ class Listing:
         self.runs_folder = runs.absolute()
         self._lock = Lock()
         self._opened: dict[Hashable, tuple[str, dict[str, Any]]] = {}
+        self._run_paths: dict[str, Path] = {}
 
     def stores(self) -> list[StoreItem]:
         """Return the stores, by name, those that cannot be opened among them."""
@@ -75,10 +76,10 @@ class Listing:
 
     def runs(self) -> list[RunItem]:
         """Return runs and sweeps, the best first, the damaged ones last."""
-        return [
-            RunItem(_id_of(entry.path) if entry.kind == "run" else None, entry)
-            for entry in leaderboard(self.runs_folder)
-        ]
+        entries = leaderboard(self.runs_folder)
+        items = [RunItem(_id_of(entry.path) if entry.kind == "run" else None, entry) for entry in entries]
+        self._run_paths = {item.id: item.entry.path for item in items if item.id is not None}
+        return items
 
     def store(self, wanted: str) -> Path | None:
         """Return the file of a store, by its id; None if there is none."""
@@ -86,21 +87,10 @@ class Listing:
 
     def run(self, wanted: str) -> Path | None:
         """Return the folder of a run, by its id; None if there is none."""
-        return next((item.entry.path for item in self.runs() if item.id == wanted), None)
-
-    def store_of(self, run: Run) -> FeatureStore | None:
-        """Return the (first) store that a run was fitted on, with the contents it had then; None if it is not there."""
-        fitted = run.settings["stores"][0]
-        candidates = [Path(str(fitted["path"]))] if "path" in fitted else []
-        candidates += [item.path for item in self.stores() if item.summary.get("checksum") == fitted["checksum"]]
-        for path in candidates:
-            try:
-                store = open_store(path)
-            except FeatxError:
-                continue
-            if store.checksum == fitted["checksum"]:
-                return store
-        return None
+        path = self._run_paths.get(wanted)
+        if path is None or not path.is_dir():  # not listed yet, or gone since
+            self.runs()
+        return self._run_paths.get(wanted)
 
     def _summary(self, path: Path) -> tuple[str, dict[str, Any]]:
         """Return status and facts of a store, which are read once for as long as the file is the same."""

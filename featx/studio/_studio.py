@@ -90,7 +90,6 @@ class Studio:
             threads=_THREADS,
             max_request_body_size=2 * MOST_BYTES,  # up to which the page itself says what is too large
             ident="featx",
-            clear_untrusted_proxy_headers=True,
         )
         self._stopped = Event()
         self._thread = Thread(target=self._server.run, name="featx-studio-server", daemon=True)

@@ -13,7 +13,6 @@ import featx
 from featx.heads import LinearClassifier, LinearRegressor
 from featx.store import list_stores
 from featx.studio._answers import Answerer
-from featx.studio._listing import Listing
 from tests.prediction.helpers import make_run
 from tests.studio.helpers import Visitor, encoded
 from tests.tiny import BACKBONE, COLOURS, picture, write_folder
@@ -32,7 +31,7 @@ def store(home):
 
 @pytest.fixture
 def answerer(home):
-    return Answerer(home / "runs" / "mine", Listing(home / "cache", home / "runs"))
+    return Answerer(home / "runs" / "mine", home / "cache")
 
 
 def test_label_and_probabilities_are_the_predictors(home, answerer, tmp_path):
@@ -124,7 +123,7 @@ def test_all_kinds_of_answers(home, store, linear, tmp_path, task):
         {"reject": {"threshold": 1.1, "wanted": 0.9, "precision": [0.9], "coverage": [0.5]}} if task == "unsure" else {}
     )
     made = make_run(head, [store], task=task if task in ("multilabel", "regression") else "classification", **more)
-    answerer = Answerer(made.save(tmp_path / "run"), Listing(home / "cache", tmp_path))
+    answerer = Answerer(made.save(tmp_path / "run"), home / "cache")
     path = home / "photos" / store.keys[0]
     got, (expected,) = answerer.answer(path.read_bytes()), featx.load(made).predict(path)
     assert got["accepted"] == (task != "unsure")
@@ -145,14 +144,14 @@ def test_without_its_store_or_its_images_a_run_still_answers(home, tmp_path):
     write_folder(tmp_path / "photos", per_class=2)
     store = featx.extract(tmp_path / "photos", BACKBONE, cache=tmp_path / "cache")
     run = featx.fit_head(store).save(tmp_path / "runs" / "one")
-    listing, data = Listing(tmp_path / "cache", tmp_path / "runs"), encoded(picture(0))
+    cache, data = tmp_path / "cache", encoded(picture(0))
     shutil.rmtree(tmp_path / "photos")
-    got = Answerer(run, listing).answer(data)
+    got = Answerer(run, cache).answer(data)
     assert "cannot be opened again" in got["note"]
     assert [one["picture"] for one in got["neighbors"]] == [None] * 6
     shutil.rmtree(tmp_path / "cache")
-    got = Answerer(run, listing).answer(data)
-    assert got["note"] == "The store that the run was fitted on is not there as it was, so no neighbours are shown."
+    got = Answerer(run, cache).answer(data)
+    assert got["note"] == f"No neighbours are shown: store photos is not there any more ({store.path})"
     assert got["neighbors"] == []
     assert got["numbers"]
 
@@ -215,6 +214,6 @@ def test_names_are_written_as_escapes(home, store, linear, tmp_path):
     made = make_run(
         LinearClassifier(*linear, range(3), link="softmax"), [store], classes=("a\nb", "\u202egnp", "caf\udce9")
     )
-    got = Answerer(made.save(tmp_path / "run"), Listing(home / "cache", tmp_path)).answer(encoded(picture(0)))
+    got = Answerer(made.save(tmp_path / "run"), home / "cache").answer(encoded(picture(0)))
     assert {one["name"] for one in got["numbers"]} == {r"a\nb", r"\u202egnp", r"caf\udce9"}
     assert got["text"].partition("% ")[2] == got["numbers"][0]["name"]

@@ -58,6 +58,12 @@ def test_the_address_is_exchanged_for_a_cookie_that_is_not_sent_from_elsewhere(v
     assert visitor.get("/").status_code == 200
 
 
+def test_a_link_on_another_page_may_bring_the_secret(visitor):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert visitor.get("/", headers=link, query_string={"token": visitor.guard.token}).headers["Refresh"]
+    assert visitor.get("/", headers=link).status_code == 403
+
+
 def test_a_ticket_opens_once(visitor):
     visitor.client.delete_cookie(f"featx-studio-{visitor.PORT}", domain="127.0.0.1")
     ticket = visitor.guard.ticket()
@@ -91,6 +97,7 @@ def test_questions_of_other_pages_are_refused(visitor, headers):
     refused = visitor.post(address, png(), headers=headers)
     assert refused.status_code == 403
     assert refused.json == {"error": "requests from other pages are not answered"}
+    assert visitor.get("/", headers=headers).status_code == 403
     own = {"Origin": "http://127.0.0.1:4321", "Sec-Fetch-Site": "same-origin"}
     assert visitor.post(address, png(), headers=own).status_code == 200
 

@@ -45,7 +45,7 @@ def test_what_is_shown_is_what_the_library_says(home):
     assert (store["rows"], store["shape"], store["status"]) == (24, "5", "ok")
 
 
-def test_damaged_ones_say_so(copy):
+def test_damaged_ones_say_so_and_lead_nowhere(copy):
     (store,) = list_stores(copy / "cache")
     (copy / "cache" / "empty.h5").touch()
     (copy / "cache" / "gone.h5").symlink_to(copy / "nothing")
@@ -63,6 +63,14 @@ def test_damaged_ones_say_so(copy):
     }
     assert [row["store"] for row in stores] == ["cut", "empty", store.name.split(".")[0]]
     assert [row["status"] == "ok" for row in stores] == [False, False, True]
+    links = [
+        cell["href"]
+        for _, _, _, rows in front_page(listing, "token", 1).values["listings"]
+        for row in rows
+        for cell in row
+        if isinstance(cell, dict) and "href" in cell
+    ]
+    assert len(links) == 1
 
 
 def test_a_store_that_is_replaced_is_read_again(tmp_path):
@@ -76,18 +84,6 @@ def test_a_store_that_is_replaced_is_read_again(tmp_path):
         assert listing.store(item.id) == path
     path.unlink()
     assert listing.store(item.id) is None
-
-
-def test_the_store_of_a_run_is_found_by_its_contents(copy, home):
-    run = featx.Run.load(copy / "runs" / "mine")
-    listing = Listing(copy / "cache", copy / "runs")
-    assert listing.store_of(run).path.parent == home / "cache"  # where it was
-    run.settings["stores"][0]["path"] = str(copy / "elsewhere.h5")
-    found = listing.store_of(run)
-    assert found.path.parent == copy / "cache"
-    assert found.checksum == run.settings["stores"][0]["checksum"]
-    run.settings["stores"][0]["checksum"] = "0" * 64
-    assert listing.store_of(run) is None
 
 
 def test_sweeps_are_listed_and_have_no_page(tmp_path, monkeypatch):

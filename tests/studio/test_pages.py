@@ -3,11 +3,13 @@
 import base64
 import os
 import shutil
+import threading
 
 import pytest
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import featx
+from featx.reports import Page, Report
 from featx.store import list_stores
 from featx.studio import Studio
 from tests.browser import complaints, requested
@@ -94,6 +96,7 @@ def test_the_secret_leaves_the_address(sight):
 def test_what_there_is_with_a_link_to_each(sight):
     assert sight.column("runs", 1) == ["mine"]
     assert sight.column("stores", 1) == ["photos"]
+    assert sight("#runs-table a") == ["mine"]
     assert sight(".filter") == []  # of one there is nothing to choose
     sight.is_content()
 
@@ -179,6 +182,7 @@ def test_tables_are_sorted_and_filtered(browser, many):
     sight = Sight(browser, many)
     browser.find_element("css selector", "#runs-table th:first-child button").click()
     assert sight.column("runs", 1) == ["a-run", "b-run", "broken", "c-run"]
+    assert sight("#runs-table a") == ["a-run", "b-run", "c-run"]
     assert [option.text.partition(":")[0] for option in Select(browser.find_element("id", "run")).options] != ["broken"]
     box = browser.find_element("css selector", "#runs ~ p .filter, section[aria-labelledby=runs] .filter")
     box.send_keys("C-RUN logistic")
@@ -230,6 +234,9 @@ def test_hostile_names_stay_text(browser, tmp_path):
         assert browser.title == "featx studio"
         assert browser.find_elements("css selector", "main script, main b, img[src=x]") == []
         sight.is_content()
+        browser.find_element("css selector", "#runs-table a").click()
+        sight.until(lambda: sight("footer"))
+        assert browser.title != "1"
 
 
 def test_the_first_steps_where_there_is_nothing(browser, tmp_path):
@@ -240,3 +247,48 @@ def test_the_first_steps_where_there_is_nothing(browser, tmp_path):
         assert sight("h2") == ["Nothing here yet", "Runs", "Stores"]
         assert f"featx extract photos/ --cache {tmp_path / 'cache'}" in sight("pre")[0]
         sight.is_content()
+
+
+def test_the_report_of_a_run_is_the_one_that_is_written(sight, home, tmp_path):
+    from featx.reports import run_report, write_page
+
+    sight.browser.find_element("css selector", "#runs-table a").click()
+    sight.until(lambda: sight("main h2"))
+    seen = sight("main h2, main table td")
+    sight.is_content()
+    write_page(run_report(home / "runs" / "mine").page, tmp_path / "mine.html")
+    sight.browser.get((tmp_path / "mine.html").as_uri())
+    assert sight("main h2, main table td") == seen
+    assert len(seen) > 20
+
+
+def test_reports_are_made_once_while_a_page_says_so(sight, monkeypatch):
+    release, made = threading.Event(), []
+
+    def slow(run, **more):
+        made.append(run)
+        release.wait(60)
+        return Report(Page("base.html", "the report"))
+
+    monkeypatch.setattr("featx.studio._app.run_report", slow)
+    sight.browser.find_element("css selector", "#runs-table a").click()
+    sight.until(lambda: "being made" in "".join(sight("main")))
+    assert sight.browser.title == "mine"
+    release.set()
+    sight.until(lambda: sight("h1") == ["the report"])
+    assert len(made) == 1
+    sight.browser.refresh()
+    sight.until(lambda: sight("h1") == ["the report"])
+    assert len(made) == 1
+    sight.browser.find_element("css selector", "header a").click()
+    sight.until(lambda: sight("h1") == ["featx studio"])
+    sight.is_content()
+
+
+def test_a_report_that_fails_says_why(sight, monkeypatch):
+    def fails(run, **more):
+        raise featx.FeatxError("it is too late")
+
+    monkeypatch.setattr("featx.studio._app.run_report", fails)
+    sight.browser.find_element("css selector", "#runs-table a").click()
+    sight.until(lambda: sight("main p")[:1] == ["it is too late"])

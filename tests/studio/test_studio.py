@@ -137,6 +137,32 @@ def test_ctrl_c_stops_it(home):
             fetch(studio.url)
 
 
+SLOW = """
+import time
+from featx.cli._app import main
+from featx.studio import _app
+
+def slow(run, **more):
+    print("begun", flush=True)
+    time.sleep(1000)
+
+_app.run_report = slow
+raise SystemExit(main())
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_report(home):
+    from featx.studio._listing import Listing
+
+    run = Listing(home / "cache", home / "runs").runs()[0].id
+    with Process(home / "cache", "--runs", home / "runs", "--port", 0, "--no-browser", code=SLOW) as studio:
+        address, token = studio.url.split("?token=")
+        assert fetch(f"{address}runs/{run}", **{"X-Featx-Token": token}) == 202
+        assert studio.process.stdout.readline() == "begun\n"
+        assert fetch(address, **{"X-Featx-Token": token}) == 200  # meanwhile, others are served
+        assert studio.interrupt() == (0, "", "")
+
+
 def test_the_browser_is_given_an_address_of_one_use(home, tmp_path):
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/made && mv {tmp_path}/made {tmp_path}/opened\n')
