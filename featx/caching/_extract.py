@@ -15,7 +15,7 @@ from featx.errors import ParameterError
 from featx.extraction import ENGINE_NAMES
 from featx.sources import open_source
 from featx.spec import DEFAULT_BACKBONE, ExtractionSpec, Preprocessing
-from featx.store import FeatureStore, cache_folder, open_store
+from featx.store import FeatureStore, cache_folder, check_shards, open_store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,6 +76,7 @@ def extract(
     strict: bool = False,
     rehash: bool = False,
     compress: bool = False,
+    shards: int | str | None = None,
     name: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -130,6 +131,9 @@ def extract(
         Whether every image is read to see if it has changed, instead of believing size, time and inode.
     compress : bool
         Whether a store that is written is compressed, which costs the memory map (needs ``featx[compress]``).
+    shards : int or str, optional
+        In how many files the features of a store that is written lie, at most, or the most bytes of them in each, such
+        as ``"10GB"``; see :func:`featx.store.write_store`.
     name : str, optional
         Of the store in the cache; by default the source's.
     cache : path, optional
@@ -176,6 +180,7 @@ def extract(
         strict=strict,
         rehash=rehash,
         compress=compress,
+        shards=shards,
         name=name,
         cache=cache,
         out=out,
@@ -212,6 +217,7 @@ def extract_layers(
     strict: bool = False,
     rehash: bool = False,
     compress: bool = False,
+    shards: int | str | None = None,
     name: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -229,8 +235,8 @@ def extract_layers(
     layers : sequence of str
         Names of nodes (``featx layers BACKBONE``); empty for the default layer.
     weights, pool, preprocessing, image_size, resize, interpolation, mean, std, decode, dtype, engine, \
-    device, precision, views, augment, augment_seed, batch_size, workers, limit, strict, rehash, compress, name, \
-    cache, out, progress, cluster
+    device, precision, views, augment, augment_seed, batch_size, workers, limit, strict, rehash, compress, shards, \
+    name, cache, out, progress, cluster
         As :func:`extract` takes them; `out` only with a single layer.
 
     Returns
@@ -239,6 +245,8 @@ def extract_layers(
         One for each layer, in the order given.
     """
     _check(engine, batch_size=batch_size, workers=workers)
+    if shards is not None:
+        check_shards(shards)
     if out is not None and len(layers) > 1:
         raise ParameterError(f"out names one file, but {len(layers)} layers make as many stores: leave it out")
     opened = open_source(source, limit=limit)
@@ -289,6 +297,7 @@ def extract_layers(
                 strict=strict,
                 rehash=rehash,
                 compress=compress,
+                shards=shards,
                 progress=progress,
             )
             seconds = time.monotonic() - began

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from featx.errors import StoreError
 from featx.spec import ExtractionSpec
-from featx.store import CompressedFeatures, FeatureStore, open_store
+from featx.store import FeatureStore, LazyArray, open_store
 
 __all__ = ["Known", "KnownViews", "gather", "image_rows", "stores_of"]
 
@@ -109,7 +109,7 @@ def image_rows(store: FeatureStore) -> Any:
 class _ImageRows:
     """Features (n, views, ...) that are indexed as if they were (n * views, ...)."""
 
-    def __init__(self, features: npt.NDArray[Any] | CompressedFeatures, views: int) -> None:
+    def __init__(self, features: npt.NDArray[Any] | LazyArray, views: int) -> None:
         self._features = features
         self._views = views
 

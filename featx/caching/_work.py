@@ -21,7 +21,7 @@ from featx.errors import StoreError
 from featx.extraction import Timings
 from featx.sources import Source
 from featx.spec import digest_of
-from featx.store import FeatureStore, Workspace, require_space, workspace_folder, write_store
+from featx.store import FeatureStore, Workspace, require_space, rows_per_shard, workspace_folder, write_store
 
 __all__ = ["Changes", "fill_stores"]
 
@@ -70,6 +70,7 @@ def fill_stores(
     rehash: bool,
     progress: Progress | None,
     compress: bool,
+    shards: int | str | None,
 ) -> tuple[list[Changes], dict[str, float]]:
     """Compute what no store has and write the targets.
 
@@ -80,6 +81,9 @@ def fill_stores(
     began = time.monotonic()
     timings = Timings()
     wanted = [target.wanted for target in targets]
+    if shards is not None:  # too many of them are better refused now than in the end
+        for target in targets:
+            rows_per_shard(shards, len(source), target.wanted.row_bytes)
     digests: list[str | None] = [None] * len(source) if rehash else known_digests(source, targets)
     left = views_left(digests, targets)
     order = [i for i, count in enumerate(left) if count]
@@ -128,7 +132,9 @@ def fill_stores(
             },
         }
         with timings.on("write"):
-            changes = put_together(source, targets, order, digests, workspace, computed, facts, compress=compress)
+            changes = put_together(
+                source, targets, order, digests, workspace, computed, facts, compress=compress, shards=shards
+            )
             workspace.remove()
     return changes, timings.seconds
 
@@ -163,9 +169,10 @@ def put_together(
     digests: list[str | None],
     workspace: Workspace,
     computed: int,
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Any],
     *,
     compress: bool,
+    shards: int | str | None,
 ) -> list[Changes]:
     """Put the stores together, in the order of the source, from the parts and what was known before.
 
@@ -211,6 +218,7 @@ def put_together(
             axes=target.wanted.axes,
             failures=failures,
             compress=compress,
+            shards=shards,
             **facts,
         )
     return [_changes(target.old, now, failures, fresh, computed) for target in targets]

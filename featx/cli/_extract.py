@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli._gallery import gallery_type, write_gallery
-from featx.cli._options import BatchSize, cache_option, json_option, network_options, source_options
+from featx.cli._options import BatchSize, cache_option, json_option, network_options, shards_option, source_options
 from featx.cli._output import plain, print_json, progress_bar, tell
 from featx.labels import label_words
 
@@ -85,6 +85,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.option("--strict", is_flag=True, help="A bad image is an error, not left out.")
 @click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
 @click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")
+@shards_option
 @click.option(
     "--preview",
     "preview_file",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx._words import size
-from featx.cli._options import cache_option, json_option
+from featx.cli._options import cache_option, json_option, shards_option
 from featx.cli._output import plain, print_json, print_table, tell
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def show_store(store: "FeatureStore", as_json: bool) -> None:
 @click.option("--name", metavar="NAME", help="What made the features: heads go with stores of the same name.")
 @click.option("--out", metavar="FILE", help="Write it here instead of into the cache.")
 @compress_option
+@shards_option
 @overwrite_option
 @cache_option
 @json_option
@@ -120,6 +121,7 @@ def import_command(file: str, as_json: bool, **options: Any) -> None:
 @click.option("--name", metavar="NAME", help="What its source is called.")
 @click.option("--prefix", is_flag=True, help="Put each store's name before its keys: equal keys stay apart.")
 @compress_option
+@shards_option
 @overwrite_option
 @cache_option
 @json_option

@@ -10,7 +10,16 @@ import click
 from featx.errors import ParameterError
 from featx.spec import Decode, Interpolation, Pool, Resize, StoredDtype
 
-__all__ = ["BatchSize", "OutputFile", "Triple", "cache_option", "json_option", "network_options", "source_options"]
+__all__ = [
+    "BatchSize",
+    "OutputFile",
+    "Triple",
+    "cache_option",
+    "json_option",
+    "network_options",
+    "shards_option",
+    "source_options",
+]
 
 _ARRANGEMENT = (
     "label_pattern",
@@ -35,6 +44,12 @@ def cache_option(command: F) -> F:
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def shards_option(command: F) -> F:
+    """``--shards N|SIZE``."""
+    text = "Lay the features in N files, or in files of SIZE, such as 10GB."
+    return click.option("--shards", metavar="N|SIZE", help=text)(command)
 
 
 def network_options(command: F) -> F:

@@ -88,7 +88,7 @@ def info(store: str, cache: str | None, as_json: bool) -> None:
     preprocessing = spec["preprocessing"]
     facts: list[tuple[str, object]] = [
         ("file", found.path),
-        ("size", size(summary["bytes"])),
+        ("size", size(summary["bytes"]) + (f", in {summary['shards']} shards" if summary["shards"] else "")),
         ("source", summary["source"].get("identity", "–")),
         ("features", f"{'x'.join(map(str, summary['shape']))} {summary['dtype']} ({summary['axes']})"),
         ("backbone", f"{spec['backbone']}, weights {summary['backbone'].get('weights') or 'its own'}"),

@@ -14,7 +14,7 @@ from featx.fitting._split import Rows, choose_rows
 from featx.fitting._stores import joined_defaults
 from featx.fitting._table import Table, join_stores, take
 from featx.spec import digest_of
-from featx.store import CompressedFeatures, FeatureStore
+from featx.store import FeatureStore, LazyArray
 
 __all__ = ["Ground", "RowChoice", "answers_to", "forget_grounds", "headline", "part_of"]
 
@@ -104,7 +104,7 @@ class Ground:
 @lru_cache(maxsize=2)
 def _prepared(ground: Ground) -> tuple[Table, Rows]:
     table = join_stores(ground.stores)
-    if isinstance(table.features, CompressedFeatures):  # every fit would unpack them again
+    if isinstance(table.features, LazyArray):  # every fit would fetch them again
         table = replace(table, features=table.features[:])
     choice = ground.choice
     rows = choose_rows(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from featx.errors import ParameterError
 from featx.labels import Task
 from featx.spec import ExtractionSpec
-from featx.store import CompressedFeatures, FeatureStore
+from featx.store import FeatureStore, LazyArray
 
 __all__ = ["Table", "join_stores", "take"]
 
@@ -50,7 +50,7 @@ class Table:
         Samples that only some of the stores have.
     """
 
-    features: npt.NDArray[Any] | CompressedFeatures
+    features: npt.NDArray[Any] | LazyArray
     axes: str
     task: Task
     targets: npt.NDArray[Any]
@@ -73,7 +73,7 @@ class Table:
         return len(self.keys)
 
 
-def take(features: npt.NDArray[Any] | CompressedFeatures, rows: Indices) -> npt.NDArray[Any]:
+def take(features: npt.NDArray[Any] | LazyArray, rows: Indices) -> npt.NDArray[Any]:
     """Return some rows; a view of the memory map, not a copy, where they follow one another."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
         return features[int(rows[0]) : int(rows[-1]) + 1]
@@ -121,7 +121,7 @@ def join_stores(stores: Sequence[FeatureStore]) -> Table:
 def _table(
     store: FeatureStore,
     rows: Indices,
-    features: npt.NDArray[Any] | CompressedFeatures,
+    features: npt.NDArray[Any] | LazyArray,
     axes: str,
     specs: tuple[ExtractionSpec, ...],
     left_out: int = 0,

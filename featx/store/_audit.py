@@ -4,9 +4,11 @@ A hostile HDF5 file can name other files of the host (external storage, virtual 
 claim sizes far beyond its own, or carry filters that expand without bound. So only plain contiguous datasets
 (and features in chunks, see `_chunks`) of the known names, types and shapes, directly in the root group, are
 taken; and of HDF5 only their places in the file are asked for, the bytes themselves come from the memory map.
+Features may be virtual where that says no more than which stores, below the file's own folder, they lie in (see
+`_virtual`): HDF5 opens none of them, and what they hold must have the digests that the file has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from h5py import h5a, h5d, h5g, h5i, h5l, h5o, h5s, h5t
 from featx.errors import StoreError
 from featx.store import _format as names
 from featx.store._chunks import Chunks, read_chunks
-from featx.store._mapped import MappedFile
+from featx.store._mapped import MappedFile, spawning
+from featx.store._virtual import Piece, read_virtual
 
 _LONGEST_ATTRIBUTE = 4096
 _NUMBERS: Mapping[names.Kind, Mapping[str, Any]] = {
@@ -59,6 +62,8 @@ class Layout:
     axes: str
     spec_digest: str
     checksum: str
+    shards: tuple["Layout", ...] = ()
+    """The stores that the features lie in, row after row, if they do not lie here."""
 
     @property
     def path(self) -> Path:
@@ -66,15 +71,20 @@ class Layout:
         return self.file.path
 
     @property
+    def row_counts(self) -> tuple[int, ...]:
+        """Rows of each stretch of features that lies in one file."""
+        return tuple(part.elements[names.FEATURES].shape[0] for part in self.shards or (self,))
+
+    @property
     def data(self) -> npt.NDArray[np.uint8]:
         """The whole file, a read-only memory map."""
         return self.file.data
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reread, (self.file, self.checksum)
+        return _reread, (self.file, self.checksum, [shard.file for shard in self.shards] if spawning() else None)
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """Return an element as a view of the file; not the features if they are compressed."""
+        """Return an element as a view of the file; not the features if they are compressed or lie in shards."""
         element = self.elements[name]
         raw = self.data[element.offset : element.offset + element.nbytes]
         return raw.view(element.dtype).reshape(element.shape)
@@ -85,15 +95,26 @@ def read_layout(path: Path) -> Layout:
     return _read(MappedFile(path))
 
 
-def _reread(file: MappedFile, checksum: str) -> Layout:
+def named_shards(path: Path) -> tuple[Path, ...]:
+    """Return the files that a store says its features lie in, whether or not they are there; none of a plain store."""
+    return tuple(path.parent / piece.name for piece in _read_alone(MappedFile(path))[1])
+
+
+def _reread(file: MappedFile, checksum: str, shards: Sequence[MappedFile] | None) -> Layout:
     """Return the layout of a store that was pickled, or raise StoreError if it is another by now."""
-    layout = _read(file)
+    layout = _read(file, shards)
     if layout.checksum != checksum:
         raise StoreError(f"{file.path} has been replaced since the store was pickled: open it again and pickle that")
     return layout
 
 
-def _read(file: MappedFile) -> Layout:
+def _read(file: MappedFile, shards: Sequence[MappedFile] | None = None) -> Layout:
+    layout, pieces = _read_alone(file)
+    return replace(layout, shards=tuple(_open_shards(layout, pieces, shards))) if pieces else layout
+
+
+def _read_alone(file: MappedFile) -> tuple[Layout, tuple[Piece, ...]]:
+    """Return the layout of a file, and the shards that it names."""
     with file.hdf5() as hdf5:
         try:
             return _audit(file.path, file, hdf5)
@@ -103,8 +124,42 @@ def _read(file: MappedFile) -> Layout:
             raise StoreError(f"{file.path} is damaged ({error}): delete it and extract again") from error
 
 
-def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
-    known = names.known_names(_version(path, file))
+def _open_shards(layout: Layout, pieces: Sequence[Piece], files: Sequence[MappedFile] | None) -> Iterator[Layout]:
+    """Yield the layouts of the shards of a store, which are known to go with it as far as that can be seen outside."""
+    paths = [layout.path.parent / piece.name for piece in pieces]
+    missing = [str(path) for path in paths if not path.exists()] if files is None else []
+    if missing:
+        raise StoreError(
+            f"{layout.path} is incomplete ({len(missing)} of its {len(paths)} shards are missing, such as"
+            f" {missing[0]}): put them back, or delete it and extract again"
+        )
+    whole = layout.elements[names.FEATURES]
+    for path, piece, file in zip(paths, pieces, files or map(MappedFile, paths), strict=True):
+        shard, further = _read_alone(file)
+        found = shard.elements[names.FEATURES]
+        if further:
+            raise _refused(layout.path, names.FEATURES, f"its shard {path} has shards itself")
+        if (found.shape, found.dtype, shard.axes, shard.spec_digest) != (
+            (piece.rows, *whole.shape[1:]),
+            whole.dtype,
+            layout.axes,
+            layout.spec_digest,
+        ):
+            raise other_shard(layout, shard)
+        yield shard
+
+
+def other_shard(layout: Layout, shard: Layout) -> StoreError:
+    """Return the error for a shard that is another than the store was written with."""
+    return StoreError(
+        f"{layout.path} is damaged (its shard {shard.path} is another file than it was written with): put the right one"
+        " back, or delete it and extract again"
+    )
+
+
+def _audit(path: Path, mapped: MappedFile, file: Any) -> tuple[Layout, tuple[Piece, ...]]:
+    version = _version(path, file)
+    known = names.known_names(version)
     size, end = len(mapped.data), mapped.end
     if size != end:
         what = f"{end - size} bytes of its end are missing" if size < end else f"{size - end} bytes follow its end"
@@ -115,15 +170,19 @@ def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
             raise StoreError(f"{path} is incomplete ({name!r} is missing): delete it and extract again")
     elements: dict[str, Element] = {}
     chunks = None
+    pieces: tuple[Piece, ...] = ()
     attributes: dict[str, str] = {}
     for name, kind in names.KINDS.items():
         if name not in found:
             continue
         dataset = h5d.open(file, name.encode())
-        elements[name] = _element(path, dataset, name, kind)
-        if name == names.FEATURES and dataset.get_create_plist().get_layout() == h5d.CHUNKED:
+        how = dataset.get_create_plist().get_layout()
+        if name == names.FEATURES and how == h5d.VIRTUAL and version >= names.VIRTUAL_VERSION:
+            pieces = _pieces(path, dataset)
+        elements[name] = _element(path, dataset, name, kind, virtual=bool(pieces) and name == names.FEATURES)
+        if name == names.FEATURES and how == h5d.CHUNKED:
             chunks = _chunks(path, dataset, elements[name], size)
-        else:
+        elif name != names.FEATURES or not pieces:
             elements[name] = _placed(path, dataset, elements[name], size)
         if _text_attribute(path, dataset, names.ATTRIBUTE_TYPE) != kind:
             raise _refused(path, name, f"its type is not {kind!r}")
@@ -135,8 +194,10 @@ def _audit(path: Path, mapped: MappedFile, file: Any) -> Layout:
                 attributes[attribute] = _text_attribute(path, dataset, attribute)
     axes = attributes[names.ATTRIBUTE_AXES]
     _check_shapes(path, elements, axes)
+    if pieces and sum(piece.rows for piece in pieces) != elements[names.FEATURES].shape[0]:
+        raise _refused(path, names.FEATURES, "its shards have another number of rows")
     checksum = _text_attribute(path, h5g.open(file, b"/"), names.ATTRIBUTE_CHECKSUM)
-    return Layout(mapped, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum)
+    return Layout(mapped, elements, chunks, axes, attributes[names.ATTRIBUTE_DIGEST], checksum), pieces
 
 
 def _version(path: Path, file: Any) -> int:
@@ -176,12 +237,12 @@ def _names(path: Path, file: Any, known: Mapping[str, names.Kind]) -> set[str]:
     return found
 
 
-def _element(path: Path, dataset: Any, name: str, kind: names.Kind) -> Element:
-    """Return what a dataset is if it lies in this very file and has the type of its kind; not yet where."""
+def _element(path: Path, dataset: Any, name: str, kind: names.Kind, *, virtual: bool) -> Element:
+    """Return what a dataset is if it lies where it may and has the type of its kind; not yet where in the file."""
     if h5i.get_type(dataset) != h5i.DATASET:
         raise _refused(path, name, "it is no dataset")
     layout = dataset.get_create_plist()
-    if layout.get_layout() == h5d.VIRTUAL:
+    if layout.get_layout() == h5d.VIRTUAL and not virtual:
         raise _refused(path, name, "it is a virtual dataset")
     if layout.get_external_count() != 0:
         raise _refused(path, name, "it is stored in another file")
@@ -203,6 +264,13 @@ def _placed(path: Path, dataset: Any, element: Element, file_size: int) -> Eleme
     if offset is None or offset < 0 or offset + element.nbytes > file_size:
         raise _refused(path, element.name, f"{element.nbytes:,} bytes are declared and the file has {file_size:,}")
     return replace(element, offset=int(offset))
+
+
+def _pieces(path: Path, dataset: Any) -> tuple[Piece, ...]:
+    try:
+        return read_virtual(dataset.get_create_plist())
+    except ValueError as error:
+        raise _refused(path, names.FEATURES, str(error)) from error
 
 
 def _chunks(path: Path, dataset: Any, element: Element, file_size: int) -> Chunks:

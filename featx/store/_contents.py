@@ -11,7 +11,7 @@ import numpy.typing as npt
 from featx.errors import ParameterError, StoreError
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
-from featx.store._audit import Layout
+from featx.store._audit import Layout, other_shard
 from featx.store._digests import array_digest
 from featx.store._text import decode
 
@@ -34,6 +34,7 @@ class Contents:
         self.layout = layout
         self._known: dict[str, Array] = {}
         self.checksums: dict[str, Any] = self._read_checksums()
+        self._check_shards()
 
     def array(self, name: str) -> Array:
         """Return an array as it is stored, a view of the file, once it is known to be what was written."""
@@ -111,7 +112,18 @@ class Contents:
             or type(features.get("rows_per_block")) is not int
             or features["rows_per_block"] < 1
             or not isinstance(features.get("blocks"), list)
-            or len(features["blocks"]) != -(-element.shape[0] // features["rows_per_block"])
+            or len(features["blocks"]) != sum(-(-n // features["rows_per_block"]) for n in self.layout.row_counts)
         ):
             raise self.damaged(names.CHECKSUMS)
         return checksums
+
+    def _check_shards(self) -> None:
+        """Raise StoreError unless the shards' own digests of their features are those of this file, too."""
+        stored = self.checksums["features"]
+        start = 0
+        for shard in self.layout.shards:
+            found = Contents(shard).checksums["features"]
+            stop = start + len(found["blocks"])
+            if (found["rows_per_block"], found["blocks"]) != (stored["rows_per_block"], stored["blocks"][start:stop]):
+                raise other_shard(self.layout, shard)
+            start = stop

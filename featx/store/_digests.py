@@ -5,6 +5,8 @@ and a verification compares those of the features, naming the rows of a block th
 """
 
 import hashlib
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,21 @@ def rows_per_block(row_bytes: int) -> int:
     """Return how many rows of `row_bytes` bytes share one digest: about a mebibyte of them, at least one."""
     rows = max(1, BLOCK_BYTES // row_bytes)
     return rows if rows < ROWS_TOGETHER else rows - rows % ROWS_TOGETHER
+
+
+def block_starts(row_counts: Sequence[int], rows: int) -> npt.NDArray[np.int64]:
+    """Return where each block of `rows` rows that share a digest begins, and where the last one ends.
+
+    Parameters
+    ----------
+    row_counts : sequence of int
+        Rows of each file that the features lie in: blocks begin anew with each.
+    rows : int
+        Of a block; the last of a file may have fewer.
+    """
+    ends = np.cumsum([0, *row_counts])
+    starts = [np.arange(start, stop, rows) for start, stop in pairwise(ends)]
+    return np.concatenate([*starts, ends[-1:]]).astype(np.int64)
 
 
 class BlockDigests:

@@ -136,17 +136,16 @@ def checked_rows(store: FeatureStore, rows: Integers) -> Iterator[Array]:
     StoreError
         If a block of rows is not what was written.
     """
-    stored = store.checksums["features"]
-    size: int = stored["rows_per_block"]
-    for number in np.unique(rows // size).tolist():
-        start = number * size
-        block = np.asarray(store.features[start : start + size])
-        if block_digests(block, size) != [stored["blocks"][number]]:
+    starts, digests = store.block_starts, store.checksums["features"]["blocks"]
+    for number in np.unique(np.searchsorted(starts, rows, side="right") - 1).tolist():
+        start, stop = starts[number : number + 2].tolist()
+        block = np.asarray(store.features[start:stop])
+        if block_digests(block, len(block)) != [digests[number]]:
             raise StoreError(
-                f"{store.path} is damaged (the features of rows {start} to {start + len(block) - 1} are not what was"
-                " written): delete it and extract again"
+                f"{store.path} is damaged (the features of rows {start} to {stop - 1} are not what was written):"
+                " delete it and extract again"
             )
-        low, high = np.searchsorted(rows, (start, start + size))
+        low, high = np.searchsorted(rows, (start, stop))
         yield block[rows[low:high] - start]
 
 

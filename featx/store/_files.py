@@ -89,25 +89,36 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path whose file, complete at the end of the block, takes the place of `path`.
-
-    Whatever is raised in the block, the temporary file is gone and `path` as it was.
-    """
+def temporary_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, whose folder is made; what is still there at the end is removed."""
     temporary = temporary_path(path)
     try:
         with disk_errors(path):
             make_folder(path.parent)
         yield temporary
-        with disk_errors(path):
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            fsync_folder(path.parent)
-    except BaseException:
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Have a complete file on the disk, and give it its name."""
+    with disk_errors(path):
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path whose file, complete at the end of the block, takes the place of `path`.
+
+    Whatever is raised in the block, the temporary file is gone and `path` as it was.
+    """
+    with temporary_file(path) as temporary:
+        yield temporary
+        settle(temporary, path)
 
 
 def free_space(folder: Path) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 FORMAT_NAME = "featx-store"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The newest that is read. Stores are written in the oldest that can say what they hold, see :func:`version_of`."""
 
 # Attributes of the root group.
@@ -85,7 +85,7 @@ OPTIONAL: dict[str, Kind] = {
     TARGET: "float64",
     TARGET_NAME: "text",
 }
-"""Those that a store of version 2 may have besides, in the order they are written, before CHECKSUMS."""
+"""Those that a store of version 2 or later may have besides, in the order they are written, before CHECKSUMS."""
 
 KINDS: dict[str, Kind] = {**ELEMENTS, **OPTIONAL}
 """All of them."""
@@ -99,8 +99,10 @@ def known_names(version: int) -> dict[str, Kind]:
     return ELEMENTS if version == 1 else KINDS
 
 
-def version_of(names: Iterable[str]) -> int:
-    """Return the oldest version whose stores may have datasets of these names."""
+def version_of(names: Iterable[str], *, virtual: bool = False) -> int:
+    """Return the oldest version whose stores may have datasets of these names, and perhaps virtual features."""
+    if virtual:
+        return VIRTUAL_VERSION
     return 1 if ELEMENTS.keys() >= set(names) else 2
 
 
@@ -111,6 +113,15 @@ def has_views(views: int, shape: Sequence[int], axes: str) -> bool:
 
 PAGE = 4096
 """Bytes; `features` of at least this size begin at a multiple of it."""
+
+VIRTUAL_VERSION = 3
+"""The first whose features may lie in shards."""
+
+MOST_SHARDS = 256
+"""Files that the features of one store may lie in."""
+
+SHARD_NAME = "{number:04d}-{checksum}.h5"
+SHARD_PATTERN = r"\d{4}-[0-9a-f]{8}\.h5"
 
 LONGEST_REASON = 1000
 """Characters of a failure's reason that are kept."""

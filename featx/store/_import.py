@@ -63,6 +63,7 @@ def import_features(
     splits: Sequence[str | None] | None = None,
     cache: StrPath | None = None,
     compress: bool = False,
+    shards: int | str | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
     """Make a store of features that were computed elsewhere.
@@ -100,6 +101,8 @@ def import_features(
         See :func:`featx.store.cache_folder`.
     compress : bool
         Whether the store is compressed, as :func:`write_store` does it.
+    shards : int or str, optional
+        In how many files its features lie, or how large these may be, as :func:`write_store` takes it.
     overwrite : bool
         Whether `out` may be replaced.
 
@@ -160,6 +163,7 @@ def import_features(
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         },
         compress=compress,
+        shards=shards,
     )
     return open_store(target)
 

@@ -66,8 +66,11 @@ class MappedFile:
             raise StoreError(f"{path} must be an HDF5 file written by featx; it is no HDF5 file")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        spawning = os.name == "posix" and get_spawning_popen() is not None
-        return MappedFile, (self.path.absolute(), DupFd(self._descriptor) if spawning else None)
+        return MappedFile, (self.path.absolute(), DupFd(self._descriptor) if spawning() else None)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._descriptor
 
     @property
     def end(self) -> int:
@@ -88,6 +91,11 @@ class MappedFile:
             yield file
         finally:
             file.close()
+
+
+def spawning() -> bool:
+    """Return whether what is being pickled goes to a process that is being spawned, and open files can go with it."""
+    return os.name == "posix" and get_spawning_popen() is not None
 
 
 def end_of_file(head: bytes) -> int:

@@ -34,6 +34,7 @@ def merge_stores(
     name: str | None = None,
     prefix: bool = False,
     compress: bool = False,
+    shards: int | str | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
     """Write the rows of several stores of one spec into one; memory does not grow with the features.
@@ -56,6 +57,8 @@ def merge_stores(
         that of the store, or the name of its file where stores share a name.
     compress : bool
         Whether the new store is compressed, as :func:`write_store` does it.
+    shards : int or str, optional
+        In how many files its features lie, or how large these may be, as :func:`write_store` takes it.
     overwrite : bool
         Whether a file of that name may be replaced.
 
@@ -115,6 +118,7 @@ def merge_stores(
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         },
         compress=compress,
+        shards=shards,
     )
     return open_store(path)
 

@@ -16,10 +16,11 @@ from filelock import FileLock, Timeout
 
 from featx.errors import ParameterError, StoreError
 from featx.store import _format as names
-from featx.store._files import _TEMPORARY, _is_alive, _short, fsync_folder
+from featx.store._files import _TEMPORARY, _is_alive, _short, fsync_folder, remove_stale
 from featx.store._folder import _NAME, GRAPHS, cache_folder, workspace_folder
 from featx.store._parts import Workspace
 from featx.store._reader import open_store
+from featx.store._shards import SHARDS, orphaned_shards, remove_orphans, shard_files
 
 __all__ = ["PruneItem", "plan_prune", "prune"]
 
@@ -39,7 +40,7 @@ class PruneItem:
     Parameters
     ----------
     path : Path
-        A store, the folder of unfinished work, an exported network, or a leftover file.
+        A store, the folder of unfinished work or of shards, an exported network, or a leftover file.
     bytes : int
         What its removal frees.
     reason : str
@@ -185,15 +186,19 @@ def _remove(item: PruneItem) -> bool:
 
 
 def _unlink(item: PruneItem) -> bool:
-    """Remove a file, or what featx wrote into a folder, unless it has changed."""
+    """Remove a file (a store with its shards), or what featx wrote into a folder, unless it has changed."""
     status = item.path.lstat()
     if _stamp(status) != item.stamp:
         return False
-    if stat.S_ISDIR(status.st_mode):
+    if item.path.suffix == SHARDS and stat.S_ISDIR(status.st_mode):
+        remove_stale(item.path)
+        remove_orphans(_store_of(item.path))
+    elif stat.S_ISDIR(status.st_mode):
         Workspace(item.path, "").remove()
     else:
         item.path.unlink()
         fsync_folder(item.path.parent)
+        remove_orphans(item.path)
     return True
 
 
@@ -266,8 +271,13 @@ def _stores(cache: Path) -> Iterator[_Found]:
             except StoreError:
                 continue
         status = path.lstat()
-        lock = workspace_folder(path).with_name(f"{path.stem}.lock")
-        yield _Found(path, status.st_size, status.st_mtime, _stamp(status), lock, "store")
+        size = status.st_size + sum(file.lstat().st_size for file in shard_files(path))
+        yield _Found(path, size, status.st_mtime, _stamp(status), _lock_of(path), "store")
+
+
+def _lock_of(path: Path) -> Path:
+    """Return the lock that is held while a store, or the folder of its shards, is written."""
+    return workspace_folder(path).with_name(f"{path.stem}.lock")
 
 
 def _work(cache: Path) -> Iterator[_Found]:
@@ -304,7 +314,7 @@ def _is_stale(name: str) -> bool:
 
 
 def _leftovers(cache: Path) -> Iterator[PruneItem]:
-    """Yield temporary files of dead processes, and locks and notes of them that no unfinished work goes with."""
+    """Yield temporary files of dead processes, locks and notes that no unfinished work goes with, and lost shards."""
     work = _work_folder(cache)
     for entry in [*_entries(cache, follow=True), *_entries(work)]:
         if not entry.is_file(follow_symlinks=False):
@@ -318,6 +328,20 @@ def _leftovers(cache: Path) -> Iterator[PruneItem]:
             continue
         elif path == lock or not lock.exists():  # a note goes with its lock
             yield PruneItem(path, status.st_size, "lock of a process that is gone", _stamp(status), lock)
+    for entry in _entries(cache, follow=True):
+        folder = Path(entry.path)
+        if folder.suffix != SHARDS or not entry.is_dir(follow_symlinks=False) or _is_held(_lock_of(folder)):
+            continue
+        files = [file.stat(follow_symlinks=False).st_size for file in _entries(folder) if _is_stale(file.name)]
+        files += [file.lstat().st_size for file in orphaned_shards(_store_of(folder))]
+        if files:
+            stamp = _stamp(entry.stat(follow_symlinks=False))
+            yield PruneItem(folder, sum(files), "shards of a store that is gone", stamp, _lock_of(folder))
+
+
+def _store_of(folder: Path) -> Path:
+    """Return the store whose shards lie in a folder."""
+    return folder.with_suffix(".h5")
 
 
 def _fault(found: _Found) -> str | None:

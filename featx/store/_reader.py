@@ -16,9 +16,11 @@ from featx.labels import Task
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
 from featx.store._audit import Layout, read_layout
-from featx.store._compressed import CompressedFeatures
 from featx.store._contents import Contents
 from featx.store._dataset import FeatureDataset
+from featx.store._digests import block_starts
+from featx.store._lazy import LazyArray
+from featx.store._sharded import features_of
 from featx.store._table import Floats, Indicator, SampleTable, as_indicator, as_integers, as_targets, check_labels
 
 Array = npt.NDArray[Any]
@@ -43,7 +45,23 @@ def open_store(path: str | os.PathLike[str]) -> "FeatureStore":
     StoreError
         If the file is no store, is damaged or incomplete, or was written by a newer featx.
     """
-    return FeatureStore(Path(path), read_layout(Path(path)))
+    path = Path(path)
+    while True:
+        before = _stamp(path)
+        try:
+            return FeatureStore(path, read_layout(path))
+        except StoreError:
+            if _stamp(path) == before:
+                raise
+            # else another process has just replaced it, and taken the shards away that it had
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 class FeatureStore:
@@ -58,8 +76,9 @@ class FeatureStore:
         The file.
     spec : ExtractionSpec
         What decided the features.
-    features : ndarray or CompressedFeatures of float32 or float16, shape (n, ...), or with views (n, views, ...)
-        Read-only memory map; of a compressed store, what answers like one.
+    features : ndarray or LazyArray of float32 or float16, shape (n, ...), or with views (n, views, ...)
+        Read-only memory map; of a compressed store, and of shards that cannot be mapped side by side, what answers
+        like one.
     axes : str
         A letter for each axis of `features`, such as ``NC``; ``V`` is that of views.
     keys : tuple of str, length n
@@ -104,14 +123,22 @@ class FeatureStore:
         self.backbone: dict[str, Any] = self._contents.json(names.BACKBONE)
         self.creation: dict[str, Any] = self._contents.json(names.CREATION)
         self.classes: tuple[str, ...] = self._contents.texts(names.CLASSES)
-        self.features: Array | CompressedFeatures = (
-            layout.array(names.FEATURES) if layout.chunks is None else CompressedFeatures(layout)
-        )
+        self.features: Array | LazyArray = features_of(layout)
 
     @property
     def checksum(self) -> str:
         """SHA-256 hex digest that covers every array; equal for stores of equal contents."""
         return self._layout.checksum
+
+    @cached_property
+    def block_starts(self) -> Integers:
+        """Rows at which each block of features that shares a digest begins, int64 of shape (blocks + 1,); n at last."""
+        return block_starts(self._layout.row_counts, self.checksums["features"]["rows_per_block"])
+
+    @property
+    def shards(self) -> tuple[Path, ...]:
+        """The files that the features lie in; none if they lie in the store's own."""
+        return tuple(shard.path for shard in self._layout.shards)
 
     @property
     def name(self) -> str:
@@ -322,8 +349,9 @@ class FeatureStore:
             "shape": list(self.features.shape),
             "axes": self.axes,
             "dtype": self.features.dtype.name,
-            "bytes": int(self._layout.data.size),
-            "compressed": self._layout.chunks is not None,
+            "bytes": sum(part.data.size for part in (self._layout, *self._layout.shards)),
+            "shards": len(self._layout.shards),
+            "compressed": any(part.chunks is not None for part in (self._layout, *self._layout.shards)),
             "key": self.spec.digest,
             "checksum": self.checksum,
             "task": self.task,

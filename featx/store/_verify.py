@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from featx.errors import StoreError
 from featx.store import _format as names
-from featx.store._audit import read_layout
+from featx.store._audit import Layout, read_layout
 from featx.store._contents import Contents
 from featx.store._digests import block_digests
 from featx.store._reader import FeatureStore
@@ -52,7 +53,7 @@ class VerifyReport:
 
 
 def verify_store(path: str | os.PathLike[str]) -> VerifyReport:
-    """Check every array of a store against its digest; memory does not grow with the store.
+    """Check every array of a store, and of its shards, against its digest; memory does not grow with the store.
 
     Parameters
     ----------
@@ -78,8 +79,14 @@ def verify_store(path: str | os.PathLike[str]) -> VerifyReport:
                 contents.array(name)
             except StoreError as error:
                 problems.append(str(error))
-    damaged = tuple(_damaged_rows(store))
+    found = _verify_shards(layout) if layout.shards else _verify_features(store, contents)
+    return replace(found, path=path, problems=(*problems, *found.problems), bytes=checked + found.bytes)
+
+
+def _verify_features(store: FeatureStore, contents: Contents) -> VerifyReport:
+    path, damaged = store.path, tuple(_damaged_rows(store))
     keys: tuple[str, ...] = ()
+    problems = []
     for start, stop in damaged:
         rows = f"row {start}" if stop == start + 1 else f"rows {start} to {stop - 1}"
         with suppress(StoreError):  # of damaged names, which have their own sentence
@@ -87,8 +94,23 @@ def verify_store(path: str | os.PathLike[str]) -> VerifyReport:
             keys += here
             rows += f", {here[0]!r}" if len(here) == 1 else f", {here[0]!r} to {here[-1]!r}"
         problems.append(f"{path} is damaged (the features of {rows}, are not what was written): extract these again")
+    size = contents.layout.elements[names.FEATURES].nbytes
+    return VerifyReport(path, tuple(problems), damaged, keys, rows=len(store), bytes=size)
+
+
+def _verify_shards(layout: Layout) -> VerifyReport:
+    """Verify each shard as the store that it is; rows are counted through."""
+    reports = [verify_store(shard.path) for shard in layout.shards]
+    damaged = []
+    for before, report in zip(accumulate(layout.row_counts, initial=0), reports, strict=False):
+        damaged += [(before + start, before + stop) for start, stop in report.damaged_rows]
     return VerifyReport(
-        path, tuple(problems), damaged, keys, rows=len(store), bytes=checked + layout.elements[names.FEATURES].nbytes
+        layout.path,
+        tuple(problem for report in reports for problem in report.problems),
+        tuple(damaged),
+        tuple(key for report in reports for key in report.damaged_keys),
+        rows=sum(layout.row_counts),
+        bytes=sum(report.bytes for report in reports),
     )
 
 

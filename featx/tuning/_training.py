@@ -27,7 +27,7 @@ from featx.heads.nets import (
 )
 from featx.heads.nets import Rows as FeatureRows
 from featx.sources import Source
-from featx.store import CompressedFeatures
+from featx.store import LazyArray
 from featx.tuning._images import Images
 from featx.tuning._parts import Part
 from featx.tuning._upper import Upper
@@ -130,7 +130,7 @@ def shown(
                     pool=pool,
                 )
         else:
-            features = table.features[:] if isinstance(table.features, CompressedFeatures) else table.features
+            features = table.features[:] if isinstance(table.features, LazyArray) else table.features
 
             def make(index: npt.NDArray[np.int64], augmentation: Augmentation | None) -> Samples:
                 return FeatureRows(features, index, targets, views=table.views, device=device)

@@ -99,6 +99,7 @@ def fill(source, folder, wanted=WANTED, *, rehash=False, batch_size=3, **options
         "strict": False,
         "rehash": rehash,
         "compress": False,
+        "shards": None,
         "progress": None,
     }
     changes, stages = fill_stores(source, targets, network, **(arguments | options))

@@ -71,6 +71,20 @@ class TestExtract:
         (again,) = json.loads(extract(featx, "--json").out)
         assert again["hit"]
 
+    def test_shards(self, featx, photos):
+        path = extract(featx, "--shards", "200B").out.splitlines()[0]
+        store = library.open_store(path)
+        assert [len(library.open_store(shard)) for shard in store.shards] == [10, 10, 10, 6]
+        size = [line.split(maxsplit=1)[1] for line in featx("info", "photos").out.splitlines() if line[:4] == "size"]
+        assert len(size) == 1
+        assert size[0].endswith(" KB, in 4 shards")
+        (listed,) = json.loads(featx("list", "--json").out)
+        assert listed["bytes"] == sum(file.stat().st_size for file in (store.path, *store.shards))
+        assert "all as it was written (36 rows" in featx("verify", "photos").out
+        featx("fit-head", "photos")
+        store.shards[2].unlink()
+        assert str(store.shards[2]) in featx.fails("fit-head", "photos")
+
     def test_every_option_arrives(self, featx, photos):
         words = "--layer conv2 --layer relu_1 --pool max --image-size 24 --resize pad --interpolation box"
         words += " --mean 0.1,0.2,0.3 --std 1,1,1"
@@ -111,6 +125,20 @@ class TestFitHead:
             assert rows[name.replace("_", " ")] == words
         assert f"3-fold cross-validation: accuracy {run.cv['mean']:.3f} ±" in "\n".join(lines)
         assert any(line.startswith("class (cv)   precision   recall      f1") for line in lines)
+
+    def test_shards(self, featx, photos):
+        path = extract(featx, "--shards", "200B").out.splitlines()[0]
+        store = library.open_store(path)
+        assert [len(library.open_store(shard)) for shard in store.shards] == [10, 10, 10, 6]
+        size = [line.split(maxsplit=1)[1] for line in featx("info", "photos").out.splitlines() if line[:4] == "size"]
+        assert len(size) == 1
+        assert size[0].endswith(" KB, in 4 shards")
+        (listed,) = json.loads(featx("list", "--json").out)
+        assert listed["bytes"] == sum(file.stat().st_size for file in (store.path, *store.shards))
+        assert "all as it was written (36 rows" in featx("verify", "photos").out
+        featx("fit-head", "photos")
+        store.shards[2].unlink()
+        assert str(store.shards[2]) in featx.fails("fit-head", "photos")
 
     def test_every_option_arrives(self, featx, photos):
         extract(featx)

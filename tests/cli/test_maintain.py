@@ -139,3 +139,16 @@ def test_the_formats_are_those_of_the_library():
 @pytest.mark.parametrize("command", [export, import_command, merge, prune])
 def test_each_has_an_example(command):
     assert "Example" in run(command, "--help").output
+
+
+def test_merge_and_import_put_features_into_shards(cache, tmp_path):
+    make_store(cache, "a")
+    make_store(cache, "b", prefix="b")
+    run(merge, "a", "b", "--out", "both.h5", "--shards", "3")
+    store = open_store("both.h5")
+    assert len(store.shards) == 3
+    np.save("clip.npy", make_features(9, 3))
+    run(import_command, "clip.npy", "--out", "clip.h5", "--shards", "60B")
+    assert [len(open_store(shard)) for shard in open_store("clip.h5").shards] == [5, 4]
+    with pytest.raises(FeatxError, match="shards must be a number of files, at least 1, or the most bytes of each"):
+        run(import_command, "clip.npy", "--out", "clip.h5", "--overwrite", "--shards", "some")

@@ -351,3 +351,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, to):
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{path}.out cannot be written because the disk (or the quota) is full")
     assert os.listdir(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.parametrize("to", ["npz", "csv", "memmap"])
+def test_a_store_in_shards_is_exported_like_any_other(tmp_path, to):
+    array = make_features(60, 10)
+    paths = []
+    for name, shards in (("a", None), ("b", 7)):
+        store = save(tmp_path / f"{name}.h5", array, shards=shards)
+        paths.append(export_store(store, tmp_path / f"{name}{EXPORT_SUFFIXES[to]}", to=to, split="train"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -33,6 +33,6 @@ def test_the_example_of_the_document_reads_a_store_without_featx(tmp_path, monke
 def test_the_document_names_every_element_with_its_type():
     documented = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \| \(", DOCUMENT, re.MULTILINE))
     assert documented == names.KINDS
-    assert f"(format versions 1 and {names.FORMAT_VERSION})" in DOCUMENT
+    assert f"(format versions 1 to {names.FORMAT_VERSION})" in DOCUMENT
     assert f"`{names.FORMAT_NAME}`" in DOCUMENT
     assert f"`{names.TEXT_ENCODING}`" in DOCUMENT

@@ -326,3 +326,10 @@ def test_whole_values_come_in_where_they_are_named(tmp_path):
 def test_labels_of_other_kinds_that_do_not_fit(tmp_path, arrays, words):
     with pytest.raises(ParameterError, match=words):
         import_features(write_npz(tmp_path / "a.npz", x=make_features(2), **arrays), tmp_path / "out.h5")
+
+
+def test_imported_features_may_be_put_into_shards(tmp_path):
+    features = make_features(9, 3)
+    store = import_features(write_npz(tmp_path / "clip.npz", X=features), tmp_path / "out.h5", shards=4)
+    assert len(store.shards) == 3
+    assert np.array_equal(np.asarray(store.features), features)

@@ -254,3 +254,14 @@ def test_stores_for_other_ends_are_not_merged(tmp_path):
         merge_stores([b, named], tmp_path / "d.h5")
     with pytest.raises(ParameterError, match="the label of 'x' differs"):
         merge_stores([a, make_of(tmp_path / "e.h5", {"x": ("cat", "dog")})], tmp_path / "d.h5")
+
+
+def test_stores_in_shards_are_merged_and_merged_stores_are_put_into_shards(tmp_path):
+    rows = {f"{i}.jpg": ("cat", "train") for i in range(12)}
+    few, others = dict(list(rows.items())[:5]), dict(list(rows.items())[3:])
+    plain = merge_stores([make(tmp_path / "a.h5", few), make(tmp_path / "b.h5", others)], tmp_path / "c.h5")
+    first, second = make(tmp_path / "d.h5", few, shards=2), make(tmp_path / "e.h5", others, shards=4)
+    store = merge_stores([first, second], tmp_path / "f.h5", shards=3)
+    assert [len(each.shards) for each in (first, second, store)] == [2, 3, 3]
+    assert (store.samples, store.digests) == (plain.samples, plain.digests)
+    assert np.array_equal(np.asarray(store.features), plain.features)
