@@ -75,9 +75,8 @@ def _started(options, profile, end):
             if last or not isinstance(error, WebDriverException):
                 raise
         else:
-            end.callback(service.stop)
-            end.callback(driver.command_executor.close)
-            end.callback(_kill, service)  # first: one that hangs does not quit
+            end.callback(_kill, service)
+            end.callback(driver.quit)
             return driver
     raise AssertionError
 
@@ -106,12 +105,14 @@ class SharedBrowser:
 
     def close(self):
         """Stop it."""
+        if self._driver is not None:
+            _reset(self._driver)  # one that hangs would not quit
         self._end.close()
         self._driver = None
 
 
 def _reset(driver):
-    """Undo what a test may have done to a browser, and return whether it is alive."""
+    """Undo what a test may have done to a browser, and return whether it is alive; one that is not is killed."""
     driver.command_executor.client_config.timeout = _PATIENCE
     try:
         for method, parameters in (("clearDeviceMetricsOverride", {}), ("setEmulatedMedia", {"features": []})):
@@ -120,6 +121,7 @@ def _reset(driver):
         driver.delete_all_cookies()
         driver.get("about:blank")
     except _DEAD:
+        _kill(driver.service)
         return False
     driver.command_executor.client_config.timeout = _LONGEST
     return True
