@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style
+from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style, trim
 from featx.plots._text import Writing
 from featx.plots._values import MANY
 
@@ -130,6 +130,7 @@ def feature_map(
     if highlighted is not None and np.size(highlighted):
         x, y = places[np.asarray(highlighted)].T
         axes.plot(x, y, "o", markerfacecolor="none", markeredgecolor=PALETTE["ink"], markersize=9)
+    trim(figure)
     return figure
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ParameterError
-from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style
+from featx.plots._style import AS_IT_IS, FONT, PALETTE, SERIES, add_legend, figure_with_axes, in_house_style, trim
 from featx.plots._text import Writing
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def roc_curves(curves: Sequence[Curve]) -> "Figure":
     figure, axes = _empty(curves, "false positive rate", "true positive rate")
     (chance,) = axes.plot([0, 1], [0, 1], color=PALETTE["grey"], linewidth=1)
     _draw(axes, curves, "area under the curve", [chance], "default")
+    trim(figure)
     return figure
 
 
@@ -107,6 +108,7 @@ def precision_recall_curves(curves: Sequence[Curve]) -> "Figure":
         bases = [float(np.mean(bases))] if bases else []
     chance = [axes.plot([0, 1], [base, base], color=PALETTE["grey"], linewidth=1)[0] for base in sorted(set(bases))]
     _draw(axes, curves, "average precision", chance, "steps-pre")
+    trim(figure)
     return figure
 
 
@@ -134,8 +136,8 @@ def _draw(axes: "Axes", curves: Sequence[Curve], area: str, chance: Sequence[Any
         named.append((line, f"{writing.lines(curve.name, _NAME, 1)[0]}: {curve.area:.3f}"))
     if len(curves) > len(SERIES):
         many = len(curves) > _PIXELS
-        faint: dict[str, Any] = {"color": PALETTE["grey"], "linewidth": 0.6, "gid": AS_IT_IS if many else None}
-        alpha = max(0.1, min(0.35, 20 / len(curves)))
+        faint: dict[str, Any] = {"color": PALETTE["grey"], "linewidth": 0.7, "gid": AS_IT_IS if many else None}
+        alpha = max(0.1, min(0.5, 20 / len(curves)))
         for curve in curves:
             axes.plot(curve.x, curve.y, drawstyle=drawstyle, alpha=alpha, rasterized=many, **faint)
         named += [(line, "each class") for line in axes.plot([], [], **faint)]

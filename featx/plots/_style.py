@@ -24,6 +24,7 @@ __all__ = [
     "house_style",
     "in_house_style",
     "new_figure",
+    "trim",
 ]
 
 DPI = 150
@@ -146,6 +147,16 @@ def figure_with_axes(
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("none")
     return figure, figure.add_axes((left / width, bottom / height, across / width, down / height))
+
+
+def trim(figure: "Figure") -> None:
+    """Take away what is empty at the right of a figure with one pair of axes."""
+    (axes,) = figure.axes
+    left, bottom, across, down = axes.get_position().bounds
+    width, height = figure.get_size_inches()
+    used = min(figure.get_tightbbox().x1 + 0.1, width)
+    figure.set_size_inches(used, height)
+    axes.set_position((left * width / used, bottom, across * width / used, down))
 
 
 def add_legend(

@@ -8,7 +8,7 @@ import pytest
 
 from featx.plots import learning_curves, page_svg, save_figure
 from tests.plots.examples import figures, history
-from tests.plots.helpers import assert_legible
+from tests.plots.helpers import assert_legible, texts_of
 
 
 @pytest.mark.parametrize("k", [2, 9, 36])
@@ -37,3 +37,10 @@ def test_figures_leave_the_users_style_as_it_was():
         drawn = list(pool.map(lambda _: page_svg(learning_curves(history(3)), "curves"), range(4)))
     assert dict(mpl.rcParams) == before
     assert len(set(drawn)) == 1
+
+
+def test_no_room_is_left_beside_a_legend():
+    for name in ("map", "precision and recall", "roc"):
+        figure = figures(2)[name]
+        end = max(box.x1 for _, box in texts_of(figure))
+        assert 0 < figure.bbox.width - end < 0.2 * figure.dpi, name
