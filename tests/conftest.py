@@ -20,3 +20,17 @@ def shared_browser():
 def browser(shared_browser):
     """A headless Chromium with an empty page, driven by Selenium; see :mod:`tests.browser`."""
     return shared_browser.get()
+
+
+@pytest.fixture
+def memory():
+    """The files in memory that all of a process share, emptied."""
+    filesystem = pytest.importorskip("fsspec").filesystem("memory")
+    _empty(filesystem)
+    yield filesystem
+    _empty(filesystem)
+
+
+def _empty(filesystem):
+    filesystem.store.clear()
+    filesystem.pseudo_dirs[:] = [""]

@@ -3,72 +3,28 @@
 import io
 import os
 import stat
-import tarfile
+import struct
 import zipfile
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from featx.errors import SampleError, SourceError
+from featx.errors import FeatxError, SampleError, SourceError
 from featx.sources._base import ImageArray, Sample, Source, one_line
-from featx.sources._files import StrPath, check_size, encode_path, no_images, real_path, reason
+from featx.sources._files import Stamp, StrPath, check_size, no_images, reason
 from featx.sources._layout import arrange, is_image_name
+from featx.sources._location import RangeFile
+from featx.sources._remote import locate
+from featx.sources._tar import tar_members
 
 COMPRESSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".tzst")
 """Endings of compressed archives, which :class:`TarSource` refuses with the reason."""
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
-_BLOCK = 512
-
-
-class _Positioned(io.RawIOBase):
-    """A file whose position is its own: threads and forked processes may share the descriptor."""
-
-    _fd = -1  # until it is open, and where it could not be opened
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(encode_path(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        self._position = 0
-        status = os.fstat(self._fd)
-        self.stamp = (status.st_size, status.st_mtime_ns)
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.stamp[0]}[whence]
-        if start + offset < 0:
-            raise OSError("seek to before the start of the file")
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = os.pread(self._fd, len(view), self._position)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def pread(self, size: int, offset: int) -> bytes:
-        """Return `size` bytes at `offset`, fewer at the end of the file."""
-        pieces = []
-        while size > 0 and (piece := os.pread(self._fd, size, offset)):
-            pieces.append(piece)
-            offset += len(piece)
-            size -= len(piece)
-        return b"".join(pieces)
-
-    def close(self) -> None:
-        if not self.closed and self._fd >= 0:
-            os.close(self._fd)
-        super().close()
+_LOCAL_HEADER = 30
+_LONGEST_FIELD = 1 << 16
 
 
 class _ArchiveSource(Source):
@@ -76,14 +32,14 @@ class _ArchiveSource(Source):
 
     _kind: str
 
-    def __init__(self, path: StrPath) -> None:
-        self._path = real_path(path)
-        super().__init__(os.path.splitext(os.path.basename(self._path))[0], f"{self._kind}:{self._path}")
-        self._stamp: tuple[int, int] | None = None
+    def __init__(self, path: StrPath, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._location = locate(path, storage_options)
+        super().__init__(os.path.splitext(self._location.last)[0], f"{self._kind}:{self._location.text}")
+        self._stamp: Stamp | None = None
         self._members: list[Any] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_archive"}
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}
 
     @abstractmethod
     def _index(self) -> dict[str, tuple[int, Any]]:
@@ -93,9 +49,10 @@ class _ArchiveSource(Source):
     def _extract(self, member: Any) -> bytes:
         """Return the content of a member, raising whatever goes wrong."""
 
-    def _open(self) -> _Positioned:
-        """Return the archive's file, made sure to be the one that was listed."""
-        file = _Positioned(self._path)
+    @cached_property
+    def _file(self) -> RangeFile:
+        """The archive, made sure to be the one that was listed."""
+        file = self._location.open()
         if self._stamp is None:
             self._stamp = file.stamp
         if file.stamp != self._stamp:
@@ -109,30 +66,31 @@ class _ArchiveSource(Source):
     def _list(self) -> Iterable[Sample]:
         try:
             index = self._index()
-        except SourceError:
+        except FeatxError:
             raise
         except Exception as error:  # the parsers let nearly every exception out on damaged archives
             if isinstance(error, OSError) and error.errno is not None:
                 raise SourceError(
-                    f"{self._path!r} cannot be read ({reason(error)}): give a readable {self._kind} archive"
+                    f"{self._location.text!r} cannot be read ({reason(error)}): give a readable {self._kind} archive"
                 ) from error
             self._refuse()
             raise SourceError(
-                f"{self._path!r} is no {self._kind} archive, or is damaged ({one_line(error)}): give an intact one"
+                f"{self._location.text!r} is no {self._kind} archive, or is damaged ({one_line(error)}): give an intact"
+                " one"
             ) from error
         places = arrange(index)
         if not places:
-            raise no_images(self._path)
-        assert self._stamp is not None  # the archive has been opened
+            raise no_images(self._location.text)
+        _, mtime_ns, tag = self._file.stamp
         self._members = [index[place.key][1] for place in places]
-        return [Sample(*place, index[place.key][0], self._stamp[1]) for place in places]
+        return [Sample(*place, index[place.key][0], mtime_ns, tag) for place in places]
 
     def _read(self, index: int) -> bytes | ImageArray:
         size = self.samples[index].size
         check_size(size)
         try:
             data = self._extract(self._members[index])
-        except SampleError:
+        except FeatxError:
             raise
         except Exception as error:  # zlib.error, LZMAError, BadZipFile, EOFError, NotImplementedError...
             if isinstance(error, OSError) and error.errno is not None:  # bz2 raises one without a number
@@ -143,45 +101,74 @@ class _ArchiveSource(Source):
         return data
 
 
+class _ZipMember(NamedTuple):
+    """A member by its bytes, from its header to what follows it, and by what the directory says they become."""
+
+    start: int
+    stop: int
+    method: int
+    packed: int
+    size: int
+    crc: int
+    is_link: bool
+
+
 class ZipSource(_ArchiveSource):
     """Images in a zip archive, laid out as in a folder (see :class:`FolderSource`).
 
     Parameters
     ----------
     path : str or path-like
-        The archive; it must not be encrypted.
+        The archive, or its URL; it must not be encrypted.
+    storage_options : dict, optional
+        What fsspec is to be given for a URL, beside its own configuration.
     """
 
     _kind = "zip"
 
-    @cached_property
-    def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self._open())
-
     def _index(self) -> dict[str, tuple[int, Any]]:
+        with zipfile.ZipFile(self._file) as archive:
+            infos = archive.infolist()
+            end = archive.start_dir
+        starts = sorted({*(info.header_offset for info in infos), end})
+        stops = dict(pairwise(starts))
         index: dict[str, tuple[int, Any]] = {}
-        for info in self._archive.infolist():
-            name = _clean(_zip_name(info))
+        for info in infos:
+            name = clean_name(_zip_name(info))
             if info.is_dir() or not is_image_name(os.path.basename(name)):
                 continue
             if info.flag_bits & 0x1:
                 raise SourceError(
-                    f"{self._path!r} is encrypted, which featx cannot read: make an archive without a password"
+                    f"{self._location.text!r} is encrypted, which featx cannot read: make an archive without a password"
                 )
-            index[name] = (info.file_size, info)
+            start = info.header_offset
+            index[name] = (
+                info.file_size,
+                _ZipMember(
+                    start,
+                    stops.get(start, end),
+                    info.compress_type,
+                    info.compress_size,
+                    info.file_size,
+                    info.CRC,
+                    stat.S_ISLNK(info.external_attr >> 16),
+                ),
+            )
         return index
 
     def _extract(self, member: Any) -> bytes:
-        if stat.S_ISLNK(member.external_attr >> 16):
+        if member.is_link:
             raise SampleError("a link inside the archive, which is not followed")
-        with self._archive.open(member) as file:
+        most = _LOCAL_HEADER + 2 * _LONGEST_FIELD + member.packed
+        data = self._file.pread(min(member.stop - member.start, most), member.start)
+        if not data.startswith(b"PK\3\4") or len(data) < _LOCAL_HEADER:
+            raise zipfile.BadZipFile("there is no member where the directory says")
+        name, extra = struct.unpack_from("<HH", data, _LOCAL_HEADER - 4)
+        info = zipfile.ZipInfo("member")
+        info.compress_type, info.compress_size = member.method, member.packed
+        info.file_size, info.CRC = member.size, member.crc
+        with zipfile.ZipExtFile(io.BytesIO(data[_LOCAL_HEADER + name + extra :]), "r", info) as file:
             return file.read()
-
-
-class _TarMember(NamedTuple):
-    offset: int
-    size: int
-    regular: bool
 
 
 class TarSource(_ArchiveSource):
@@ -190,46 +177,34 @@ class TarSource(_ArchiveSource):
     Parameters
     ----------
     path : str or path-like
-        The archive. A compressed one cannot be read in place and is refused.
+        The archive, or its URL. A compressed one cannot be read in place and is refused.
+    storage_options : dict, optional
+        What fsspec is to be given for a URL, beside its own configuration.
     """
 
     _kind = "tar"
 
-    @cached_property
-    def _archive(self) -> _Positioned:
-        return self._open()
-
     def _index(self) -> dict[str, tuple[int, Any]]:
         index: dict[str, tuple[int, Any]] = {}
-        os.lseek(self._archive.fileno(), 0, os.SEEK_SET)  # an attempt before may have left it elsewhere
-        with (
-            open(self._archive.fileno(), "rb", closefd=False) as file,
-            tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar,
-        ):
-            while (info := tar.next()) is not None:
-                name = _clean(info.name)
-                if not info.isdir() and is_image_name(os.path.basename(name)):
-                    regular = info.isreg() and not info.issparse()
-                    index[name] = (info.size, _TarMember(info.offset_data, info.size, regular))
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
-            end = tar.offset
-        if self._archive.pread(_BLOCK, end).strip(b"\0"):  # tarfile takes a damaged header for the end
-            raise SourceError(f"{self._path!r} is damaged at byte {end:,}: give an intact tar archive")
+        for written, member in tar_members(self._file):
+            name = clean_name(written)
+            if is_image_name(os.path.basename(name)):
+                index[name] = (member.size, member)
         return index
 
     def _refuse(self) -> None:
-        start = self._archive.pread(8, 0)
+        start = self._file.pread(8, 0)
         for magic, tool in _COMPRESSED.items():
             if start.startswith(magic):
                 raise SourceError(
-                    f"{self._path!r} is compressed and so cannot be read in place: decompress it first"
+                    f"{self._location.text!r} is compressed and so cannot be read in place: decompress it first"
                     f" ({tool}), or make it a zip"
                 )
 
     def _extract(self, member: Any) -> bytes:
         if not member.regular:
             raise SampleError("a link, device or sparse file inside the archive, which is not followed")
-        return self._archive.pread(member.size, member.offset)
+        return self._file.pread(member.size, member.offset)
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -245,6 +220,6 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return raw.decode("utf-8", "surrogateescape") if unix else name
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
     """Return the name without empty and ``.`` parts: ``./a//b.jpg`` and ``/a/b.jpg`` are ``a/b.jpg``."""
     return "/".join(part for part in name.split("/") if part not in ("", "."))

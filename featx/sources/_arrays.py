@@ -1,14 +1,14 @@
 """Images that are arrays already: in memory, or in an ``.npz`` file."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from featx.errors import FeatxError, ParameterError, SourceError
+from featx.errors import FeatxError, MissingDependencyError, ParameterError, SourceError
 from featx.labels import Label, label_column, label_table, label_text
 from featx.sources._base import (
     ImageArray,
@@ -19,8 +19,9 @@ from featx.sources._base import (
     named_label,
     one_line,
 )
-from featx.sources._files import StrPath, encode_path, real_path, reason, stat_file
+from featx.sources._files import StrPath, reason
 from featx.sources._layout import canonical_split
+from featx.sources._remote import locate
 
 _CHECKED_AT_ONCE = 256
 _ROLES = {
@@ -139,13 +140,15 @@ class NpzSource(ArraySource):
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file, or its URL.
+    storage_options : dict, optional
+        What fsspec is to be given for a URL, beside its own configuration.
     """
 
-    def __init__(self, path: StrPath) -> None:
-        self._path = real_path(path)
-        super().__init__((), name=os.path.splitext(os.path.basename(self._path))[0])
-        self._identity = f"npz:{self._path}"
+    def __init__(self, path: StrPath, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._location = locate(path, storage_options)
+        super().__init__((), name=os.path.splitext(self._location.last)[0])
+        self._identity = f"npz:{self._location.text}"
 
     @cached_property
     def identity(self) -> str:
@@ -153,18 +156,22 @@ class NpzSource(ArraySource):
         return self._identity
 
     def _list(self) -> Iterable[Sample]:
-        self._mtime_ns = stat_file(encode_path(self._path))[1]
         try:
-            with open(encode_path(self._path), "rb") as file:
+            with self._location.open() as file:
+                self._mtime_ns = file.stamp[1]
                 self._load(np.load(file, allow_pickle=False))
             return super()._list()
+        except MissingDependencyError:
+            raise
         except FeatxError as error:
-            raise SourceError(f"{self._path!r}: {error}") from error
+            raise SourceError(f"{self._location.text!r}: {error}") from error
         except Exception as error:  # NumPy and zipfile let nearly every exception out on damaged files
             if isinstance(error, OSError) and error.errno is not None:
-                raise SourceError(f"{self._path!r} cannot be read ({reason(error)}): make it readable") from error
+                raise SourceError(
+                    f"{self._location.text!r} cannot be read ({reason(error)}): make it readable"
+                ) from error
             raise SourceError(
-                f"{self._path!r} cannot be read ({one_line(error)}): give an intact .npz file without"
+                f"{self._location.text!r} cannot be read ({one_line(error)}): give an intact .npz file without"
                 " Python objects (text saved as numpy.array(labels, dtype=str))"
             ) from error
 

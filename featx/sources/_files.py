@@ -1,13 +1,13 @@
-"""Files on disk: how they are listed, how one is read, and the source that a folder is."""
+"""Files on disk: how they are listed, and how one is read."""
 
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from featx.errors import SampleError, SourceError
-from featx.sources._base import MAX_SAMPLE_BYTES, ImageArray, Sample, Source
-from featx.sources._layout import IMAGE_SUFFIXES, arrange, is_ignored, is_image_name
+from featx.sources._base import MAX_SAMPLE_BYTES
+from featx.sources._layout import IMAGE_SUFFIXES, is_ignored
 
 StrPath = str | os.PathLike[str]
 Stamp = tuple[int, int, int]
@@ -87,56 +87,8 @@ def no_images(what: str) -> SourceError:
     )
 
 
-class FolderSource(Source):
-    """Images in a folder: class folders, split folders with class folders, or a flat folder without labels.
-
-    See :func:`featx.sources.arrange` for what the folders mean. Symbolic links are followed, except
-    those that lead back to a folder they lie in.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The folder.
-    """
-
-    def __init__(self, path: StrPath) -> None:
-        self._root = real_path(path)
-        super().__init__(os.path.basename(self._root) or "root", f"folder:{self._root}")
-
-    def _list(self) -> Iterable[Sample]:
-        files = dict(_walk(encode_path(self._root)))
-        places = arrange(files)
-        if not places:
-            raise no_images(self._root)
-        return [Sample(*place, *files[place.key]) for place in places]
-
-    def _read(self, index: int) -> bytes | ImageArray:
-        return read_file(encode_path(f"{self._root}/{self.samples[index].key}"))
-
-
-class FileSource(Source):
-    """A single image file, whatever its name ends in.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file; its key is the path exactly as given here.
-    """
-
-    def __init__(self, path: StrPath) -> None:
-        self._key = os.fspath(path)
-        self._path = real_path(path)
-        super().__init__(os.path.splitext(os.path.basename(self._path))[0], f"file:{self._path}")
-
-    def _list(self) -> Iterable[Sample]:
-        return [Sample(self._key, None, None, *stat_file(encode_path(self._path)))]
-
-    def _read(self, index: int) -> bytes | ImageArray:
-        return read_file(encode_path(self._path))
-
-
-def _walk(root: bytes) -> Iterator[tuple[str, Stamp]]:
-    """Yield path below `root` and stamp of each file with an image's name; no file is opened."""
+def walk(root: bytes, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, Stamp]]:
+    """Yield path below `root` and stamp of each file whose name is wanted; no file is opened."""
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while pending:
         prefix, above = pending.pop()
@@ -153,7 +105,7 @@ def _walk(root: bytes) -> Iterator[tuple[str, Stamp]]:
                         continue
                     if _is_folder(entry):
                         pending.append((f"{prefix}{name}/", above | {here}))
-                    elif is_image_name(name):
+                    elif is_wanted(name):
                         yield prefix + name, _stat_entry(entry)
         except OSError as error:
             raise SourceError(

@@ -105,7 +105,7 @@ def arrange(paths: Iterable[str]) -> list[Place]:
         and canonical_split(images[0][1][depth]) is None
     ):
         depth += 1
-    if _has_splits({parts[depth] for _, parts in images if len(parts) > depth + 1}):
+    if has_splits({parts[depth] for _, parts in images if len(parts) > depth + 1}):
         return [
             Place(path, _folder(parts, depth + 1), canonical_split(_folder(parts, depth) or ""))
             for path, parts in images
@@ -117,12 +117,13 @@ def _folder(parts: list[str], depth: int) -> str | None:
     return parts[depth] if len(parts) > depth + 1 else None
 
 
-def _has_splits(folders: set[str]) -> bool:
+def has_splits(folders: set[str], what: str = "folders") -> bool:
+    """Tell whether all of some names are those of splits; raises SourceError where that is half true."""
     strange = sorted(folder for folder in folders if canonical_split(folder) is None)
     splits = {canonical_split(folder) for folder in folders} - {None}
     if strange and "train" in splits and len(splits) > 1:
         raise SourceError(
-            f"folders named like splits (train, val, test) must not stand beside others; got {strange[0]!r}"
+            f"{what} named like splits (train, val, test) must not stand beside others; got {strange[0]!r}"
             " beside them: move it into a split, or rename the splits if they are classes"
         )
     return bool(splits) and not strange

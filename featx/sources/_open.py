@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,23 +17,24 @@ from featx.sources._arranged import ArrangedSource
 from featx.sources._arrays import ArraySource, NpzSource
 from featx.sources._base import ImageArray, Sample, Source, content_digest
 from featx.sources._decode import as_seen
-from featx.sources._files import FileSource, FolderSource, StrPath, decode_path, encode_path, reason
+from featx.sources._files import StrPath, decode_path, encode_path, reason
+from featx.sources._folder import FileSource, FolderSource
 from featx.sources._huggingface import HuggingFaceSource
 from featx.sources._idx import IdxSource, has_idx, is_idx
 from featx.sources._layout import is_image_name
 from featx.sources._manifest import MANIFEST_SUFFIXES, ManifestSource
+from featx.sources._parquet import ParquetSource, holds_images
+from featx.sources._remote import UrlLocation, is_url, locate
+from featx.sources._shards import has_braces
 from featx.sources._torchvision import TorchvisionSource
+from featx.sources._webdataset import WebDatasetSource
 
 SourceLike = str | os.PathLike[str] | Source | NDArray[Any] | tuple[Any, Any]
 ImageLike = str | os.PathLike[str] | NDArray[Any] | Image.Image
 
-_FILES: dict[str, Callable[[StrPath], Source]] = {
-    ".zip": ZipSource,
-    ".tar": TarSource,
-    ".npz": NpzSource,
-    **dict.fromkeys(MANIFEST_SUFFIXES, ManifestSource),
-}
-_BY_SUFFIX = {**_FILES, **dict.fromkeys(COMPRESSED_SUFFIXES, TarSource)}
+_SHARDED: dict[str, Callable[[StrPath], Source]] = {"webdataset": WebDatasetSource, "parquet": ParquetSource}
+_SHARDS: dict[str, Callable[[StrPath], Source]] = {".tar": WebDatasetSource, ".parquet": ParquetSource}
+"""What the files of a folder without images, or those that braces stand for, are: the first of which there are some."""
 
 
 def open_source(
@@ -178,10 +179,23 @@ def _part(position: int, image: ImageLike) -> tuple[Source, list[str]]:
             )
         return open_source(image.reshape(1, *image.shape[:2], -1)), [f"image[{position}]"]
     given = os.fspath(image)
-    if _is_named(given) or _mode(given) == stat.S_IFDIR or _suffix(given) in _BY_SUFFIX or is_idx(given):
+    if _is_named(given) or (_is_many_behind(given) if is_url(given) else _is_many(given)):
         source = open_source(given)
         return source, [f"{given.rstrip('/')}/{sample.key}" for sample in source.samples]
     return FileSource(given), [given]
+
+
+def _is_many(given: str) -> bool:
+    """Tell whether a path is of a source, not of an image; raises SourceError if nothing is there."""
+    return _mode(given) == stat.S_IFDIR or _suffix(given) in _BY_SUFFIX or is_idx(given)
+
+
+def _is_many_behind(url: str) -> bool:
+    """Tell whether a URL is of a source, not of an image; whose name is not that of one, its server is asked of."""
+    location = UrlLocation(url)
+    if url.endswith("/") or _suffix(location.last) in _BY_SUFFIX:
+        return True
+    return not is_image_name(location.last) and location.is_folder()
 
 
 def _resolve(source: SourceLike) -> Source:
@@ -198,7 +212,11 @@ def _resolve(source: SourceLike) -> Source:
             f"source must be a path, a name, arrays or a Source; got {type(source).__name__}: give one of these"
         )
     given = os.fspath(source)
+    if is_url(given):
+        return _by_url(given)
     kind, _, rest = given.partition(":")
+    if kind in _SHARDED and rest:
+        return _SHARDED[kind](rest)
     if kind == "torchvision" and rest:
         name, _, root = rest.partition(":")
         return TorchvisionSource(name, root or None)
@@ -208,10 +226,40 @@ def _resolve(source: SourceLike) -> Source:
     return _by_path(given)
 
 
+def _by_url(given: str) -> Source:
+    last = locate(given).last
+    make = (_SHARDS if has_braces(given) else _BY_SUFFIX).get(_suffix(last))
+    if make is not None:
+        return make(given)
+    if is_image_name(last):
+        raise SourceError(f"source {given!r} is a single image: give the folder it is in")
+    return _folder(given)
+
+
+def _folder(given: str) -> Source:
+    """Return what a folder is: images, or where there are none shards with images in them."""
+    source = FolderSource(given)
+    if source.is_empty():
+        for suffix, make in _SHARDS.items():
+            if any(locate(given).walk(partial(_ends_in, suffix))):
+                return make(given)
+    return source
+
+
+def _ends_in(suffix: str, name: str) -> bool:
+    return _suffix(name) == suffix
+
+
+def _parquet(given: StrPath) -> Source:
+    return ParquetSource(given) if holds_images(locate(given)) else ManifestSource(given)
+
+
 def _by_path(given: str) -> Source:
+    if has_braces(given) and not os.path.lexists(encode_path(given)) and _suffix(given) in _SHARDS:
+        return _SHARDS[_suffix(given)](given)
     mode = _mode(given)
     if mode == stat.S_IFDIR:
-        return IdxSource(given) if has_idx(given) else FolderSource(given)
+        return IdxSource(given) if has_idx(given) else _folder(given)
     if mode == stat.S_IFREG and is_idx(os.path.basename(given)):
         return IdxSource(given)
     if mode == stat.S_IFREG and (make := _BY_SUFFIX.get(_suffix(given))) is not None:
@@ -245,4 +293,14 @@ def _suffix(given: str) -> str:
 
 
 def _is_named(given: str) -> bool:
-    return given.startswith(("torchvision:", "hf:"))
+    return given.startswith(("torchvision:", "hf:", "webdataset:", "parquet:")) and not is_url(given)
+
+
+_FILES: dict[str, Callable[[StrPath], Source]] = {
+    ".zip": ZipSource,
+    ".tar": TarSource,
+    ".npz": NpzSource,
+    **dict.fromkeys(MANIFEST_SUFFIXES, ManifestSource),
+    ".parquet": _parquet,
+}
+_BY_SUFFIX = {**_FILES, **dict.fromkeys(COMPRESSED_SUFFIXES, TarSource)}

@@ -1,6 +1,7 @@
 import builtins
 import csv
 import json
+import pickle
 import sys
 
 import pytest
@@ -250,3 +251,87 @@ def test_wrong_labels_and_values(folder, text, message):
     with pytest.raises(SourceError, match=message) as caught:
         open_source(write(folder, text))
     assert "labels.csv" in str(caught.value)
+
+
+def test_urls_among_paths(folder, memory):
+    memory.pipe_file("/far/x.jpg", b"far")
+    source = open_source(write(folder, "path,label,Size\nimg/a.jpg,cat,99\nmemory://far/x.jpg,dog,3\nmemory://no,x,\n"))
+    assert listing(source) == [
+        ("img/a.jpg", "cat", None, 1),  # what is on the disk is asked itself
+        ("memory://far/x.jpg", "dog", None, 3),
+        ("memory://no", "x", None, -1),
+    ]
+    assert [source.read(0), source.read(1)] == [b"A", b"far"]
+    with pytest.raises(SampleError, match="no such file"):
+        source.read(2)
+
+
+@pytest.mark.parametrize(("text", "size"), [("12", 12), ("12.0", -1), ("", -1), ("640x480", -1), ("-3", -1)])
+def test_a_size_that_is_none_says_nothing(folder, memory, text, size):
+    assert open_source(write(folder, f"path,size\nmemory://x.jpg,{text}\n")).samples[0].size == size
+
+
+@pytest.mark.parametrize("column", ["URL", "url", "image_url", "path"])
+def test_a_manifest_of_urls_as_large_crawls_have_them(folder, memory, column):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    memory.pipe_file("/a.jpg", b"A")
+    urls = ["memory://a.jpg", "http://nowhere.invalid/b.jpg"]
+    table = pyarrow.table({column: urls, "TEXT": ["a cat", "a dog"], "WIDTH": [1, 2], "file_size": [1.0, float("nan")]})
+    parquet.write_table(table, folder / "part-0.parquet")
+    source = open_source(folder / "part-0.parquet")
+    assert type(source) is ManifestSource
+    assert sorted(listing(source)) == [(urls[1], None, None, -1), (urls[0], None, None, 1)]
+    assert source.read([sample.key for sample in source.samples].index(urls[0])) == b"A"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_manifests_behind_urls(folder, memory, suffix):
+    rows = [("img/a.jpg", "cat"), ("../set/./c.JPG", "dog"), ("memory://elsewhere/x.jpg", "dog")]
+    if suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(
+            pyarrow.table(dict(zip(("path", "label"), zip(*rows, strict=True), strict=True))), folder / "x"
+        )
+    elif suffix == "jsonl":
+        write(folder, "".join(json.dumps({"path": path, "label": label}) + "\n" for path, label in rows), "x")
+    else:
+        tab = "\t" if suffix == "tsv" else ","
+        write(folder, "".join(f"{path}{tab}{label}\n" for path, label in [("path", "label"), *rows]), "x")
+    for name, data in FILES.items():
+        memory.pipe_file(f"/data/set/{name}", data)
+    memory.pipe_file("/elsewhere/x.jpg", b"X")
+    memory.pipe_file(f"/data/set/list.{suffix}", (folder / "x").read_bytes())
+    source = open_source(f"memory://data/set/list.{suffix}")
+    assert (source.name, source.identity) == ("list", f"manifest:memory://data/set/list.{suffix}")
+    assert listing(source) == sorted((path, label, None, -1) for path, label in rows)
+    assert contents(source) == [b"", b"A", b"X"]
+    assert contents(pickle.loads(pickle.dumps(source))) == [b"", b"A", b"X"]
+
+
+def test_names_on_the_web_are_quoted(tmp_path):
+    from .server import serve
+
+    names = ["100%.jpg", "a b.jpg", "c#d?e=f.jpg", "é.jpg", "bytes \udcff.jpg"]
+    files = {f"set/img/{name}": str(i).encode() for i, name in enumerate(names)}
+    lines = "".join(json.dumps({"path": f"img/{name}"}) + "\n" for name in names)
+    with serve({**files, "set/list.jsonl": lines.encode("utf-8", "surrogateescape")}) as web:
+        source = open_source(f"{web.url}/set/list.jsonl?token=x")
+        found = dict(zip((sample.key for sample in source.samples), contents(source), strict=True))
+        assert found == {path.removeprefix("set/"): data for path, data in files.items()}
+
+
+def test_paths_of_this_machine_in_a_manifest_from_elsewhere(memory):
+    memory.pipe_file("/x.csv", b"path\na.jpg\n/etc/passwd\n")
+    with pytest.raises(SourceError, match=r"wrong in line 3: a path must be relative, or a URL.*got '/etc/passwd'"):
+        open_source("memory://x.csv")
+
+
+def test_what_urls_take_is_asked_for_before_a_night_of_work(folder):
+    with pytest.raises(MissingDependencyError, match="Install s3fs"):
+        open_source(write(folder, "path\ns3://bucket/x.jpg\n"))
+    with pytest.raises(SourceError, match=r"'s4://bucket/x\.jpg' begins with a protocol"):
+        open_source(write(folder, "path\ns4://bucket/x.jpg\n"))
