@@ -11,10 +11,13 @@ from featx.sources import (
     IdxSource,
     ManifestSource,
     NpzSource,
+    ParquetSource,
     Source,
     TarSource,
     TorchvisionSource,
+    WebDatasetSource,
     ZipSource,
+    is_url,
     open_source,
 )
 from featx.store import FeatureStore
@@ -30,6 +33,7 @@ _BY_PATH: dict[str, Callable[[str], Source]] = {
     "npz": NpzSource,
     "idx": IdxSource,
 }
+_SHARDED = {"webdataset": WebDatasetSource, "parquet": ParquetSource}
 _LIMITS = re.compile(r"(#(first|per-class)=[0-9,]+)+\Z")
 
 
@@ -54,8 +58,11 @@ def reopen_source(store: FeatureStore) -> Source:
     kind, _, rest = identity.partition(":")
     whole = rest if os.path.lexists(_encoded(rest)) else _LIMITS.sub("", rest)  # a path may end like that by itself
     source: Source | None = None
-    if kind in _BY_PATH and os.path.exists(_encoded(whole)):
+    if kind in _BY_PATH and (is_url(whole) or os.path.exists(_encoded(whole))):
         source = _BY_PATH[kind](whole)
+    elif kind in _SHARDED:
+        path, _, image = whole.partition("#image=")
+        source = _SHARDED[kind](path, image=image or None)
     elif kind == "torchvision":
         name, _, root = whole.partition(":")
         if os.path.isdir(_encoded(root)):  # else it is gone, or options follow that cannot be told from a path

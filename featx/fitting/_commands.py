@@ -10,7 +10,7 @@ from featx.store import FeatureStore, cache_folder
 __all__ = ["command", "network_words", "option_words", "source_words"]
 
 _ON_DISK = ("file", "folder", "idx", "manifest", "npz", "tar", "zip")
-_BY_NAME = ("hf", "torchvision")
+_BY_NAME = ("hf", "parquet", "torchvision", "webdataset")
 _PART = re.compile(r"(?:#(?:first|per-class)=[0-9,]+)+\Z")
 _FIRST = re.compile(r"#first=([0-9]+)")
 
@@ -29,7 +29,8 @@ def source_words(store: FeatureStore) -> list[str]:
     kind, _, rest = identity.partition(":")
     part = _PART.search(rest)
     whole = rest[: part.start()] if part else rest
-    words = [whole if kind in _ON_DISK else f"{kind}:{whole}" if kind in _BY_NAME else "SOURCE"]
+    is_named = kind in _BY_NAME and "#image=" not in whole  # for which there is no word
+    words = [whole if kind in _ON_DISK else f"{kind}:{whole}" if is_named else "SOURCE"]
     words += option_words(store.source.get("arranged", {}))
     limits = _FIRST.findall(part[0]) if part else []
     words += ["--limit", min(limits, key=int)] if limits else []
