@@ -1,6 +1,6 @@
-"""Sizes and ages in words, for tables and pages alike."""
+"""Sizes, ages and counts in words, for tables and pages alike."""
 
-__all__ = ["age", "size"]
+__all__ = ["age", "counted", "size"]
 
 
 def size(count: float) -> str:
@@ -18,3 +18,8 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number of things in words."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
