@@ -10,7 +10,7 @@ from featx.fitting._label_errors import LabelReport, Neighbor, SuspectedLabel, l
 from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
 from featx.fitting._path import ParameterPath, parameter_paths
-from featx.fitting._reproduce import commands_of
+from featx.fitting._reproduce import commands_of, extraction_command
 from featx.fitting._run import Run, find_run, require_free, runs_folder, tuned_name
 from featx.fitting._shots import FewShot, few_shot
 from featx.fitting._split import Rows, choose_rows, rows_by_key
@@ -42,6 +42,7 @@ __all__ = [
     "concluded",
     "continue_fit",
     "evaluate",
+    "extraction_command",
     "few_shot",
     "find_run",
     "fit_head",

@@ -12,7 +12,7 @@ from featx.fitting._run import Run, runs_folder
 from featx.heads import parse_params
 from featx.store import FeatureStore, store_path
 
-__all__ = ["commands_of"]
+__all__ = ["commands_of", "extraction_command"]
 
 Steps = tuple[tuple[str, str], ...]
 
@@ -43,8 +43,9 @@ def commands_of(run: Run, stores: Sequence[FeatureStore | None], folder: str | o
     if run.network is not None:
         steps = [("Tune network and head", _fine_tune(run, stores[0], place))]
     else:
-        pairs = zip(run.settings["stores"], stores, strict=True)
-        steps = [(f"Extract {named['name']}", words) for named, store in pairs if store and (words := _extract(store))]
+        commands = [extraction_command(store) if store else "" for store in stores]
+        named = zip(run.settings["stores"], commands, strict=True)
+        steps = [(f"Extract {facts['name']}", words) for facts, words in named if words]
         steps.append(("Fit the head", _continue(run, place) if "continues" in run.settings else _fit(run, place)))
     steps += [(f"Judge it on {record['part']}", _evaluate(run, record, place)) for record in run.evaluations]
     if "test" in run.keys and not any(record["is_test"] for record in run.evaluations):
@@ -53,7 +54,7 @@ def commands_of(run: Run, stores: Sequence[FeatureStore | None], folder: str | o
     return tuple(dict.fromkeys(steps))
 
 
-def _extract(store: FeatureStore) -> str:
+def extraction_command(store: FeatureStore) -> str:
     """Return the command that extracts a store; none for one that was imported or merged."""
     if "computed" not in store.creation:
         return ""

@@ -5,6 +5,7 @@ from featx.reports._gallery import Picture, Pixels, data_address, gallery_page, 
 from featx.reports._origin import Origin, origins_of
 from featx.reports._page import Page, Report, page_policy, render_page, write_page
 from featx.reports._run import run_report
+from featx.reports._store import store_report
 
 __all__ = [
     "Album",
@@ -20,5 +21,6 @@ __all__ = [
     "render_page",
     "run_report",
     "small_image",
+    "store_report",
     "write_page",
 ]

@@ -8,7 +8,7 @@ from featx.reports._origin import Origin
 from featx.spec import ExtractionSpec
 from featx.store import FeatureStore
 
-__all__ = ["head_facts", "refusal", "spec_facts", "store_facts", "version_facts"]
+__all__ = ["creation_facts", "head_facts", "refusal", "spec_facts", "store_facts", "version_facts"]
 
 Facts = list[tuple[str, str]]
 
@@ -68,7 +68,7 @@ def store_facts(run: Run, origins: Iterable[Origin]) -> list[tuple[str, Facts]]:
     found = []
     for known, spec, origin in zip(run.settings["stores"], run.specs, origins, strict=True):
         own = [("file", f"{origin.store.path}" if origin.store else origin.problem), ("rows", f"{known['rows']:,}")]
-        made = [] if origin.store is None else _creation(origin.store)
+        made = [] if origin.store is None else creation_facts(origin.store)
         found.append((str(known["name"]), [*own, *spec_facts(spec), *made]))
     return found
 
@@ -89,7 +89,7 @@ def refusal(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _creation(store: FeatureStore) -> Facts:
+def creation_facts(store: FeatureStore) -> Facts:
     """Return how a store was made, and what that took."""
     made = store.creation
     facts = [("source", str(store.source.get("identity", "not known")))]
