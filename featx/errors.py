@@ -127,6 +127,8 @@ _REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 def printable(text: str) -> str:
     """Return `text` as one line in which what cannot be shown, or would change how the rest is shown, is escaped."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape", "surrogatepass").decode("ascii")
         if unicodedata.category(character) in _UNPRINTABLE or unicodedata.bidirectional(character) in _REORDERING

@@ -175,7 +175,7 @@ def _by_threshold(positive: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float
         raise ParameterError(
             f"positive must have rows of the class and others for a curve; got {int(chosen.sum())} of {chosen.size}"
         )
-    order = np.argsort(-values, kind="stable")
+    order = np.argsort(-values)  # the order of equals does not matter: only the last of them is looked at
     last = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
     hits = np.cumsum(chosen[order], dtype=np.float64)[last]
     return (

@@ -2,7 +2,7 @@
 
 from featx.fitting._advise import Advice, advise
 from featx.fitting._answers import Answers
-from featx.fitting._compare import RunComparison, compare
+from featx.fitting._compare import RunComparison, common_answers, compare
 from featx.fitting._continue import continue_fit
 from featx.fitting._evaluate import Judgement, evaluate, judge_run
 from featx.fitting._fit import concluded, fit_head
@@ -38,6 +38,7 @@ __all__ = [
     "advise",
     "choose_rows",
     "commands_of",
+    "common_answers",
     "compare",
     "concluded",
     "continue_fit",

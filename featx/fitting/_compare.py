@@ -1,17 +1,18 @@
 """Two runs on the samples that both were judged by."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.errors import ParameterError
 from featx.evaluation import LOWER_IS_BETTER, Comparison, FoldComparison, compare_folds, compare_predictions
 from featx.fitting._answers import Answers
 from featx.fitting._run import Run
 
-__all__ = ["RunComparison", "compare"]
+__all__ = ["RunComparison", "common_answers", "compare"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,29 @@ def compare(
         A run has no such answers, the two have other tasks, classes or truths, or no sample in common.
     """
     a, b = Run.load(run_a), Run.load(run_b)
+    mine, theirs = common_answers(a, b, part)
+    comparison = compare_predictions(
+        mine.task,
+        mine.truth,
+        mine.scores,
+        theirs.scores,
+        a_is_probability=mine.is_probability,
+        b_is_probability=theirs.is_probability,
+        seed=seed,
+    )
+    left_out = len(a.answers[part]) + len(b.answers[part]) - 2 * len(mine)
+    folds = _folds(a, b) if part == "cv" and not left_out else None
+    return RunComparison(a.name, b.name, part, left_out, comparison, folds)
+
+
+def common_answers(a: Run, b: Run, part: str) -> tuple[Answers, Answers]:
+    """Return the answers of two runs to the samples that both have answered, in the order of the first.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`compare`.
+    """
     mine, theirs = _answers(a, part), _answers(b, part)
     if mine.task != theirs.task:
         raise ParameterError(f"runs to be compared must be of one task; got a {mine.task} and a {theirs.task}")
@@ -105,24 +129,18 @@ def compare(
             " the same splits or seed"
         )
     rows, others = np.array(common, dtype=np.int64).T
-    truth = mine.truth[rows]
-    if not np.array_equal(truth, theirs.truth[others]):
+    mine, theirs = _some(mine, rows), _some(theirs, others)
+    if not np.array_equal(mine.truth, theirs.truth):
         raise ParameterError(
             f"runs to be compared must agree about the truth of their samples; {a.name} and {b.name} do not: fit both"
             " on the labels as they are now"
         )
-    comparison = compare_predictions(
-        mine.task,
-        truth,
-        mine.scores[rows],
-        theirs.scores[others],
-        a_is_probability=mine.is_probability,
-        b_is_probability=theirs.is_probability,
-        seed=seed,
-    )
-    left_out = len(mine) + len(theirs) - 2 * len(common)
-    folds = _folds(a, b) if part == "cv" and not left_out else None
-    return RunComparison(a.name, b.name, part, left_out, comparison, folds)
+    return mine, theirs
+
+
+def _some(answers: Answers, rows: npt.NDArray[np.int64]) -> Answers:
+    keys = tuple(answers.keys[row] for row in rows.tolist())
+    return replace(answers, keys=keys, truth=answers.truth[rows], scores=answers.scores[rows])
 
 
 def _answers(run: Run, part: str) -> Answers:

@@ -1,6 +1,7 @@
 """Reports: what stores and runs know, as pages in one file that need no network."""
 
 from featx.reports._album import Album
+from featx.reports._compare import compare_report
 from featx.reports._gallery import Picture, Pixels, data_address, gallery_page, small_image
 from featx.reports._origin import Origin, origins_of
 from featx.reports._page import Page, Report, page_policy, render_page, write_page
@@ -14,6 +15,7 @@ __all__ = [
     "Picture",
     "Pixels",
     "Report",
+    "compare_report",
     "data_address",
     "gallery_page",
     "origins_of",

@@ -1,6 +1,6 @@
 """The drawings of one part's answers, each with words that say what it shows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,11 @@ _NAMED = 10
 _WORST = 3
 """Classes that are named of more."""
 
-_POINTS = 20_000
+_POINTS = 40_000
 """Points of all curves of a drawing together."""
+
+_COLUMNS = 64
+"""Classes whose scores are copied at a time, so that each lies in one piece."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,31 +121,42 @@ def _curves(evaluation: Evaluation, answers: Answers) -> list[Drawing]:
     if len(evaluation.classes) == 2 and evaluation.task == "classification":
         ranked = ranked[1:]  # the other is its mirror image
     points = max(20, min(200, _POINTS // len(ranked)))
-
-    def draw(area: str, curve: Callable[..., Any], make: Callable[..., Any]) -> tuple[Any, str]:
-        curves = []
-        for j in ranked:
-            positive = answers.truth[:, j] if answers.truth.ndim == 2 else answers.truth == j
-            first, second, _ = curve(positive, answers.scores[:, j], points=points)
-            x, y = (first, second) if area == "roc_auc" else (second, first)
-            row = evaluation.per_class[j]
-            base = float(positive.mean()) if area == "average_precision" else None
-            curves.append(plots.Curve(row.name, x, y, row.figures[area].value, base))
-        rows = [evaluation.per_class[j] for j in ranked]
-        words = ", ".join(f"{rows[j].name} {with_interval(rows[j].figures[area])}" for j in _worst(rows, area))
-        return make(curves), words if len(rows) <= _NAMED else f"{len(rows):,} classes, the worst are {words}"
-
-    roc, areas = draw("roc_auc", roc_curve, plots.roc_curves)
-    pr, precisions = draw("average_precision", precision_recall_curve, plots.precision_recall_curves)
+    roc, pr = [], []
+    for j, positive, scores in _by_class(answers, ranked):
+        row, (false, true, _) = evaluation.per_class[j], roc_curve(positive, scores, points=points)
+        precision, recall, _ = precision_recall_curve(positive, scores, points=points)
+        average = row.figures["average_precision"].value
+        roc.append(plots.Curve(row.name, false, true, row.figures["roc_auc"].value))
+        pr.append(plots.Curve(row.name, recall, precision, average, float(positive.mean())))
+    rows = [evaluation.per_class[j] for j in ranked]
+    areas, precisions = _areas(rows, "roc_auc"), _areas(rows, "average_precision")
     return [
-        Drawing("roc", "ROC curves", roc, f"ROC curves of each class against the rest; areas: {areas}."),
+        Drawing(
+            "roc", "ROC curves", plots.roc_curves(roc), f"ROC curves, each class against the rest; areas: {areas}."
+        ),
         Drawing(
             "precision-recall",
             "Precision and recall",
-            pr,
-            f"Precision against recall of each class against the rest; average precision: {precisions}.",
+            plots.precision_recall_curves(pr),
+            f"Precision against recall, each class against the rest; average precision: {precisions}.",
         ),
     ]
+
+
+def _by_class(
+    answers: Answers, classes: Sequence[int]
+) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[Any]]]:
+    """Yield of each class its number, which rows are of it, and its scores, which are copied some classes at a time."""
+    truth = answers.truth
+    for start in range(0, len(classes), _COLUMNS):
+        chosen = classes[start : start + _COLUMNS]
+        for j, scores in zip(chosen, np.ascontiguousarray(answers.scores[:, chosen].T), strict=True):
+            yield j, truth[:, j] if truth.ndim == 2 else truth == j, scores
+
+
+def _areas(rows: Sequence[ClassFigures], name: str) -> str:
+    words = ", ".join(f"{rows[j].name} {with_interval(rows[j].figures[name])}" for j in _worst(rows, name))
+    return words if len(rows) <= _NAMED else f"{len(rows):,} classes, the worst are {words}"
 
 
 def _calibration(answers: Answers) -> Drawing:

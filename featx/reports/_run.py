@@ -15,7 +15,7 @@ from featx.reports._looks import looks_of
 from featx.reports._origin import Pictures, origins_of
 from featx.reports._page import Page, Report
 
-__all__ = ["run_report"]
+__all__ = ["figure_table", "headline_cell", "parts_of", "run_report"]
 
 _FEW = 30
 """Classes up to which their table is shown unfolded."""
@@ -100,7 +100,7 @@ def run_report(
         "untouched": "test" in run.settings["rows"] and not any(record["is_test"] for record in run.evaluations),
         "refusal": refusal(run.settings),
         "notes": run.notes,
-        "figures": _figure_table([*((part.name, part.evaluation) for part in parts), *_train(run)]),
+        "figures": figure_table([*((part.name, part.evaluation) for part in parts), *_train(run)]),
         "learned": learned,
         "sections": [_section(part, found) for part, found in sections],
         "looks": looks_of(run, pictures),
@@ -183,7 +183,7 @@ def _train(run: Run) -> list[tuple[str, Evaluation]]:
     return [("train", run.metrics["train"])] if "train" in run.metrics else []
 
 
-def _figure_table(columns: Sequence[tuple[str, Evaluation]]) -> dict[str, Any]:
+def figure_table(columns: Sequence[tuple[str, Evaluation]]) -> dict[str, Any]:
     """Return a row for each figure and a column for each part."""
     names = dict.fromkeys(name for _, evaluation in columns for name in evaluation.figures)
     rows: list[list[Any]] = [
@@ -252,6 +252,11 @@ def _class_table(evaluation: Evaluation) -> list[dict[str, Any]]:
             "folded": len(rows) > _FEW,
         }
     ]
+
+
+def headline_cell(evaluation: Evaluation | None) -> dict[str, Any]:
+    """Return the cell of a table that holds an evaluation's headline; a dash where there is none."""
+    return _cell(None if evaluation is None else evaluation.headline[1])
 
 
 def _cell(figure: Figure | None) -> dict[str, Any]:

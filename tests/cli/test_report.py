@@ -54,6 +54,19 @@ def test_long_names_fit_into_a_files(featx, here, run):
     assert featx("report", f"runs/{long}").out == f"report-{'ä' * 100}.html\n"
 
 
+def test_runs_side_by_side(featx, here, run):
+    library.fit_head("photos", "ridge").save("runs/other")
+    assert featx("report", "--compare", run, "other").out == "report-comparison.html\n"
+    page = (here / "report-comparison.html").read_text()
+    assert "By val samples, " in page
+    assert "<title>Comparison of 2 runs</title>" in page
+    lines = featx("report", run, "other", "--compare", "--out", "c.html", "--figures", "f", "--title", "x").out.split()
+    assert lines == ["c.html", "f/differences-1.png", "f/differences-1.svg"]
+    assert "two runs or more" in featx.fails("report", "--compare", run, code=2)
+    assert "without --text" in featx.fails("report", "--compare", run, run, "--text", code=2)
+    assert "one run is reported at a time; got 2" in featx.fails("report", run, run, code=2)
+
+
 def test_what_cannot_be_reported(featx, here, run):
     assert "is no run" in featx.fails("report", "nothing")
     assert "must end in .html" in featx.fails("report", run, "--out", "a.png", code=2)

@@ -34,21 +34,38 @@ def cells(browser, table):
     return [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
 
 
-def section(browser, anchor):
-    """Return the elements between a heading and the next."""
+def section(browser, anchor, tag="H2"):
+    """Return the elements between a heading and the next of its kind or above."""
     script = """
     const found = [];
-    for (let one = document.getElementById(arguments[0]).nextElementSibling; one && one.tagName !== 'H2';
-         one = one.nextElementSibling) found.push(one);
+    for (let one = document.getElementById(arguments[0]).nextElementSibling; one; one = one.nextElementSibling) {
+      if (one.tagName === 'H2' || one.tagName === arguments[1]) break;
+      found.push(one);
+    }
     return found;
     """
-    return browser.execute_script(script, anchor)
+    return browser.execute_script(script, anchor, tag)
+
+
+def table(browser, anchor, number=0):
+    """Return a table of a section."""
+    return [one for each in section(browser, anchor) for one in each.find_elements("css selector", "table")][number]
+
+
+def listed(browser, anchor, tag="H2"):
+    """Return the items of the lists of a section."""
+    return [item.text for one in section(browser, anchor, tag) for item in one.find_elements("css selector", "li")]
+
+
+def unfold(browser):
+    """Open what is folded."""
+    browser.execute_script("document.querySelectorAll('details').forEach(one => { one.open = true; })")
 
 
 def pictures(browser, anchor):
     """Return (address of the image or None, lines) of the pictures of a section."""
     found = []
-    for element in section(browser, anchor):
+    for element in section(browser, anchor, browser.find_element("id", anchor).tag_name.upper()):
         for item in element.find_elements("css selector", "ul.pictures > li"):
             images = item.find_elements("css selector", "img")
             lines = [line.text for line in item.find_elements("css selector", "figcaption span")]

@@ -12,7 +12,7 @@ from featx.evaluation import find_label_errors
 from featx.reports import Album, run_report, write_page
 from tests.browser import complaints, requested, show
 from tests.fitting.helpers import clouds, write
-from tests.reports.helpers import as_text, cells, pictures, section, write_confusing
+from tests.reports.helpers import as_text, cells, listed, pictures, section, table, unfold, write_confusing
 from tests.tiny import BACKBONE
 
 OLD = Path(__file__).parents[1] / "data" / "runs" / "v1"
@@ -52,15 +52,6 @@ def path(report, place):
 def opened(path, browser):
     show(browser, path)
     return browser
-
-
-def table(browser, anchor, number=0):
-    tables = [one for element in section(browser, anchor) for one in element.find_elements("css selector", "table")]
-    return tables[number]
-
-
-def unfold(browser):
-    browser.execute_script("document.querySelectorAll('details').forEach(one => { one.open = true; })")
 
 
 def test_the_figures_are_the_runs(run, path, opened):
@@ -215,10 +206,6 @@ def test_the_test_split_comes_first_once_it_is_judged(tmp_path, browser):
     assert cells(browser, table(browser, "figures"))[1][1] == as_text(evaluation.figures["accuracy"])
     val = featx.Run.load(folder).keys["val"]
     assert {lines[-1] for _, lines in pictures(browser, "uncertain")} == set(val)
-
-
-def listed(browser, anchor):
-    return [item.text for one in section(browser, anchor) for item in one.find_elements("css selector", "li")]
 
 
 def test_a_store_that_is_gone_or_another_is_told_in_a_line(run, place, store, tmp_path, browser):
