@@ -5,7 +5,6 @@ import os
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from featx.errors import FeatxError
@@ -58,7 +57,6 @@ class Listing:
     def __init__(self, cache: Path, runs: Path) -> None:
         self.cache = cache.absolute()
         self.runs_folder = runs.absolute()
-        self._lock = Lock()
         self._opened: dict[Hashable, tuple[str, dict[str, Any]]] = {}
         self._run_paths: dict[str, Path] = {}
 
@@ -95,16 +93,12 @@ class Listing:
     def _summary(self, path: Path) -> tuple[str, dict[str, Any]]:
         """Return status and facts of a store, which are read once for as long as the file is the same."""
         version = version_of(path)
-        with self._lock:
-            known = self._opened.get(version)
-        if known is None:
+        if version not in self._opened:
             try:
-                known = "ok", open_store(path).summary()
+                self._opened[version] = "ok", open_store(path).summary()
             except FeatxError as error:
-                known = str(error), {}
-            with self._lock:
-                self._opened[version] = known
-        return known
+                self._opened[version] = str(error), {}
+        return self._opened[version]
 
 
 def version_of(path: Path) -> Hashable:
