@@ -69,7 +69,8 @@ class Listing:
             except OSError:  # gone, since it was listed
                 continue
             status, summary = self._summary(path)
-            items.append(StoreItem(_id_of(path), path, facts.st_size, facts.st_mtime, status, summary))
+            size = summary.get("bytes", facts.st_size)  # that of all shards
+            items.append(StoreItem(_id_of(path), path, size, facts.st_mtime, status, summary))
         return items
 
     def runs(self) -> list[RunItem]:
