@@ -8,7 +8,8 @@ from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from featx.errors import FeatxError, printable
-from featx.reports import Page, Report, page_policy, render_page, run_report
+from featx.reports import Page, Report, page_policy, render_page, run_report, store_report
+from featx.store import open_store
 from featx.studio._answers import Answerer
 from featx.studio._front import front_page
 from featx.studio._guard import Guard
@@ -62,6 +63,7 @@ class Pages:
             ("/", self._front),
             ("/studio.css", lambda: _own_file("studio.css", "text/css")),
             ("/studio.js", lambda: _own_file("studio.js", "text/javascript")),
+            ("/stores/<wanted>", self._store),
             ("/runs/<wanted>", self._run),
         ):
             self.app.add_url_rule(address, address, view, methods=["GET"])
@@ -85,6 +87,10 @@ class Pages:
 
     def _front(self) -> Response:
         return _html(front_page(self._listing, self._guard.token, MOST_BYTES))
+
+    def _store(self, wanted: str) -> Response:
+        path = self._listing.store(wanted)
+        return _gone("store") if path is None else self._report(path, lambda: store_report(open_store(path)))
 
     def _run(self, wanted: str) -> Response:
         path = self._listing.run(wanted)

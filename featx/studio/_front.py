@@ -56,7 +56,7 @@ def _store_row(item: StoreItem, now: float) -> list[Any]:
     name = str(item.summary.get("name", item.path.stem))
     failures = item.summary.get("failures")
     return [
-        name,
+        _linked(name, f"/stores/{item.id}") if item.summary else name,
         item.path.stem.rpartition(".")[2][:_KEY],
         source.get("identity", "–"),
         spec.get("backbone", "–"),

@@ -70,7 +70,7 @@ def test_damaged_ones_say_so_and_lead_nowhere(copy):
         for cell in row
         if isinstance(cell, dict) and "href" in cell
     ]
-    assert len(links) == 1
+    assert len(links) == 2
 
 
 def test_a_store_that_is_replaced_is_read_again(tmp_path):

@@ -234,9 +234,13 @@ def test_hostile_names_stay_text(browser, tmp_path):
         assert browser.title == "featx studio"
         assert browser.find_elements("css selector", "main script, main b, img[src=x]") == []
         sight.is_content()
-        browser.find_element("css selector", "#runs-table a").click()
-        sight.until(lambda: sight("footer"))
-        assert browser.title != "1"
+        for kind in ("runs", "stores"):
+            browser.get(studio.address)
+            browser.find_element("css selector", f"#{kind}-table a").click()
+            sight.until(lambda: sight("main h2"))
+            assert browser.title in [*map(escaped, HOSTILE), "photos"]
+            assert browser.find_elements("css selector", "img[src=x]") == []
+            sight.is_content()
 
 
 def test_the_first_steps_where_there_is_nothing(browser, tmp_path):
@@ -249,17 +253,19 @@ def test_the_first_steps_where_there_is_nothing(browser, tmp_path):
         sight.is_content()
 
 
-def test_the_report_of_a_run_is_the_one_that_is_written(sight, home, tmp_path):
-    from featx.reports import run_report, write_page
+@pytest.mark.parametrize("kind", ["runs", "stores"])
+def test_reports_are_those_that_are_written(sight, home, tmp_path, kind):
+    from featx.reports import run_report, store_report, write_page
 
-    sight.browser.find_element("css selector", "#runs-table a").click()
+    sight.browser.find_element("css selector", f"#{kind}-table a").click()
     sight.until(lambda: sight("main h2"))
-    seen = sight("main h2, main table td")
+    seen = sight("h1, main h2, main table td")
     sight.is_content()
-    write_page(run_report(home / "runs" / "mine").page, tmp_path / "mine.html")
-    sight.browser.get((tmp_path / "mine.html").as_uri())
-    assert sight("main h2, main table td") == seen
-    assert len(seen) > 20
+    store = featx.open_store(*list_stores(home / "cache"))
+    made = run_report(home / "runs" / "mine") if kind == "runs" else store_report(store)
+    sight.browser.get(write_page(made.page, tmp_path / "page.html").as_uri())
+    assert sight("h1, main h2, main table td") == seen
+    assert len(seen) > 8
 
 
 def test_reports_are_made_once_while_a_page_says_so(sight, monkeypatch):
