@@ -64,7 +64,7 @@ def test_runs_side_by_side(featx, here, run):
     assert lines == ["c.html", "f/differences-1.png", "f/differences-1.svg"]
     assert "two runs or more" in featx.fails("report", "--compare", run, code=2)
     assert "without --text" in featx.fails("report", "--compare", run, run, "--text", code=2)
-    assert "one run is reported at a time; got 2" in featx.fails("report", run, run, code=2)
+    assert "one report is made at a time; got 2" in featx.fails("report", run, run, code=2)
 
 
 def test_what_cannot_be_reported(featx, here, run):
@@ -72,3 +72,45 @@ def test_what_cannot_be_reported(featx, here, run):
     assert "must end in .html" in featx.fails("report", run, "--out", "a.png", code=2)
     assert "must be in a folder that is there" in featx.fails("report", run, "--out", "no/a.html")
     assert not list(here.glob("*.html"))
+
+
+@pytest.fixture
+def store(here):
+    return write(here / "cache" / "photos.toy.000000000000.h5", *clouds(60))
+
+
+def test_a_store_has_a_page_too(featx, here, store):
+    assert featx("report", "photos").out == "report-photos.html\n"
+    page = (here / "report-photos.html").read_text()
+    assert "<title>photos</title>" in page
+    assert "by PCA of their features" in page
+    out, *lines = featx("report", store.path, "--map", "tsne", "--figures", "pictures").out.splitlines()
+    assert out == "report-photos.html"
+    assert "by t-SNE of their features" in (here / out).read_text()
+    assert lines == [f"pictures/{name}{suffix}" for name in ("class-counts", "map") for suffix in (".png", ".svg")]
+
+
+def test_options_of_a_store_reach_the_library(featx, store, monkeypatch):
+    made, asked = reports.store_report(store), []
+    monkeypatch.setattr(reports, "store_report", lambda store, **options: asked.append((store.path, options)) or made)
+    featx("report", "photos")
+    featx("report", "photos", "--map", "umap", "--seed", "3", "--no-images", "--title", "t")
+    assert [options for _, options in asked] == [
+        {"title": None, "images": True},
+        {"title": "t", "images": False, "method": "umap", "seed": 3},
+    ]
+
+
+def test_a_run_comes_before_a_store_of_its_name(featx, here, run):
+    (here / "runs" / "mine").rename(here / "runs" / "photos")
+    featx("report", "photos")
+    assert "featx fit-head" in (here / "report-photos.html").read_text()
+
+
+def test_options_go_with_what_they_are_of(featx, run):
+    assert "--map and --seed are of stores" in featx.fails("report", run, "--map", "pca", code=2)
+    assert "--map and --seed are of stores" in featx.fails("report", run, "--seed", "1", code=2)
+    assert "--text is of runs" in featx.fails("report", "photos", "--text", code=2)
+    assert "'phots' is no run, in runs or elsewhere; store 'phots' is neither a file nor a store in cache; did you" in (
+        featx.fails("report", "phots")
+    )
