@@ -9,6 +9,9 @@ const element = (name, properties = {}, ...children) => {
   return made;
 };
 
+// A path may be broken after its slashes.
+const breakable = (text) => text.split("/").flatMap((part, i) => (i ? ["/", element("wbr"), part] : [part]));
+
 // Rows without a word that is typed are hidden.
 for (const box of document.querySelectorAll(".filter")) {
   const rows = document.getElementById(box.getAttribute("aria-controls")).querySelectorAll("tbody tr");
@@ -46,7 +49,7 @@ if (files) {
     element("ol", { className: "pictures" }, ...found.map((one) => {
       const lines = [one.label ?? "no label", one.split ? `${one.key} (${one.split})` : one.key, `distance ${one.distance.toFixed(3)}`];
       return element("li", {}, element("figure", {}, picture(one.picture, one.key, ""),
-        element("figcaption", {}, ...lines.map((line) => element("span", { textContent: line })))));
+        element("figcaption", {}, ...lines.map((line) => element("span", {}, ...breakable(line))))));
     }));
 
   const failed = (why) => element("p", { className: "said failed", textContent: why });
