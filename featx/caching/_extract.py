@@ -88,8 +88,8 @@ def extract(
     Parameters
     ----------
     source : path, str, Source, ndarray or (images, labels)
-        A folder, manifest, archive, ``.npz``, ``torchvision:NAME``, ``hf:NAME``, or arrays; see
-        :func:`featx.open_source`.
+        A folder, manifest, archive, shards, ``.npz``, the URL of any of these, ``torchvision:NAME``, ``hf:NAME``, or
+        arrays; see :func:`featx.open_source`.
     backbone : str, torch.nn.Module or Backbone
         See :func:`featx.load_backbone`; by default ``efficientnet_lite0``, whose weights need no download.
     layer : str, optional

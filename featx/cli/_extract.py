@@ -106,14 +106,16 @@ def extract(
 ) -> None:
     """Run a frozen network over every image of SOURCE and keep its features.
 
-    SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), an .npz, IDX files,
-    torchvision:NAME or hf:NAME. What is in the cache already is not computed again.
+    SOURCE is a folder, a .zip or .tar of one, a manifest (.csv, .jsonl, .parquet), shards of WebDataset, Parquet
+    files with images, an .npz, the URL of any of these, IDX files, torchvision:NAME or hf:NAME. What is in the
+    cache already is not computed again.
 
     \b
     Examples:
       featx extract photos/
       featx extract photos.zip --backbone resnet50 --weights resnet50.pth
       featx extract photos/ --backbone resnet50 --layer layer3 --layer layer4 --pool gem
+      featx extract 's3://bucket/train-{0000..0099}.tar'
       featx extract photos/ --image-size 160 --resize pad --preview seen.png
       featx extract photos/ --label-pattern '(cat|dog)' --val-fraction 0.2 --split-seed 123
       featx extract photos/ --views 4 --augment "affine(shear=10,scale=0.8:1.2) hflip"

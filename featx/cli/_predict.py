@@ -83,7 +83,7 @@ def predict(
     gallery_file: str | None,
     **options: Any,
 ) -> None:
-    """Classify IMAGES (files, folders, archives) with the head of RUN.
+    """Classify IMAGES (files, folders, archives, URLs) with the head of RUN.
 
     Of a run that was given a precision, an answer below its threshold is `unsure`. Where the images have labels, a
     gallery says what is true, too.

@@ -183,11 +183,17 @@ class TarSource(_ArchiveSource):
     """
 
     _kind = "tar"
+    _has_classes = False
+
+    def is_shard(self) -> bool:
+        """Tell whether files of classes lie among the images, as in a shard of WebDataset; this lists it."""
+        return bool(self.samples) and self._has_classes
 
     def _index(self) -> dict[str, tuple[int, Any]]:
         index: dict[str, tuple[int, Any]] = {}
         for written, member in tar_members(self._file):
             name = clean_name(written)
+            self._has_classes |= name.lower().endswith(".cls")
             if is_image_name(os.path.basename(name)):
                 index[name] = (member.size, member)
         return index

@@ -37,11 +37,13 @@ class Sample:
     split : str, optional
         ``"train"``, ``"val"``, ``"test"``, or another name that the source itself uses.
     size : int
-        Bytes, from the file system or the archive's directory; -1 where only reading would tell.
+        Bytes, from the file system or the archive's directory, or on average over those that are stored together;
+        -1 where only reading would tell.
     mtime_ns : int
         Time of the last change, of the archive for its members; 0 where there is none.
     inode : int
         Number of the file in its file system, as a signed 64-bit integer; 0 where a sample is no file of its own.
+        Behind a URL a digest of the tag (ETag) that the server gives the file or archive; 0 if it gives none.
     group : str, optional
         What it was taken from (a patient, a video), whose samples are not to be torn apart by a split.
     """

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,11 @@ def open_source(
     Parameters
     ----------
     source : str, path-like, Source, ndarray or tuple of (images, labels)
-        A folder; a manifest (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``); a ``.zip`` or ``.tar``
-        archive; an ``.npz`` file; a folder of IDX files, or one of images; ``torchvision:NAME[:ROOT]``;
-        ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or arrays.
+        A folder; a manifest (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.parquet``) of paths or URLs; a ``.zip`` or
+        ``.tar`` archive; an ``.npz`` file; shards of WebDataset, or Parquet files with a column of images: a folder of
+        them, a path with braces (``train-{0000..0099}.tar``), or one; the URL of any of these (``s3://bucket/photos/``);
+        a folder of IDX files, or one of images; ``torchvision:NAME[:ROOT]``; ``hf:NAME[:CONFIG]`` or ``hf:FOLDER``; or
+        arrays. ``webdataset:PATH`` and ``parquet:PATH`` say so where the path does not.
     limit : int, optional
         Only the first so many samples, in order.
     label_pattern : str, optional
@@ -112,9 +114,9 @@ def open_source(
 
 
 def open_images(images: ImageLike | Sequence[ImageLike]) -> Source:
-    """Open any mix of image files, folders, archives and images in memory as one source.
+    """Open any mix of image files, folders, archives, URLs of these, and images in memory as one source.
 
-    The samples come in the order given. The key of a file is its path as given, that of an image in a
+    The samples come in the order given. The key of a file is its path or URL as given, that of an image in a
     folder or archive ``given/inner-key``, that of the third input ``image[2]`` if it is an array or a Pillow
     image. What is given twice stands there twice, the second time as ``key (2)``.
 
@@ -187,11 +189,11 @@ def _part(position: int, image: ImageLike) -> tuple[Source, list[str]]:
 
 def _is_many(given: str) -> bool:
     """Tell whether a path is of a source, not of an image; raises SourceError if nothing is there."""
-    return _mode(given) == stat.S_IFDIR or _suffix(given) in _BY_SUFFIX or is_idx(given)
+    return _is_pattern(given) or _mode(given) == stat.S_IFDIR or _suffix(given) in _BY_SUFFIX or is_idx(given)
 
 
 def _is_many_behind(url: str) -> bool:
-    """Tell whether a URL is of a source, not of an image; whose name is not that of one, its server is asked of."""
+    """Tell whether a URL is of a source, not of an image; its server is asked where the name does not tell."""
     location = UrlLocation(url)
     if url.endswith("/") or _suffix(location.last) in _BY_SUFFIX:
         return True
@@ -239,15 +241,15 @@ def _by_url(given: str) -> Source:
 def _folder(given: str) -> Source:
     """Return what a folder is: images, or where there are none shards with images in them."""
     source = FolderSource(given)
-    if source.is_empty():
-        for suffix, make in _SHARDS.items():
-            if any(locate(given).walk(partial(_ends_in, suffix))):
-                return make(given)
-    return source
+    if not source.is_empty():
+        return source
+    found = {_suffix(name) for name, _ in locate(given).walk(lambda name: _suffix(name) in _SHARDS)}
+    return next((make(given) for suffix, make in _SHARDS.items() if suffix in found), source)
 
 
-def _ends_in(suffix: str, name: str) -> bool:
-    return _suffix(name) == suffix
+def _tar(given: StrPath) -> Source:
+    source = TarSource(given)
+    return WebDatasetSource(given) if source.is_shard() else source
 
 
 def _parquet(given: StrPath) -> Source:
@@ -255,7 +257,7 @@ def _parquet(given: StrPath) -> Source:
 
 
 def _by_path(given: str) -> Source:
-    if has_braces(given) and not os.path.lexists(encode_path(given)) and _suffix(given) in _SHARDS:
+    if _is_pattern(given):
         return _SHARDS[_suffix(given)](given)
     mode = _mode(given)
     if mode == stat.S_IFDIR:
@@ -267,6 +269,10 @@ def _by_path(given: str) -> Source:
     if is_image_name(os.path.basename(given)):
         raise SourceError(f"source {given!r} is a single image: give the folder it is in")
     raise SourceError(f"source {given!r} must be a folder, or a file that ends in one of {', '.join(_FILES)}: give one")
+
+
+def _is_pattern(given: str) -> bool:
+    return has_braces(given) and _suffix(given) in _SHARDS and not os.path.lexists(encode_path(given))
 
 
 def _mode(given: str) -> int:
@@ -298,7 +304,7 @@ def _is_named(given: str) -> bool:
 
 _FILES: dict[str, Callable[[StrPath], Source]] = {
     ".zip": ZipSource,
-    ".tar": TarSource,
+    ".tar": _tar,
     ".npz": NpzSource,
     **dict.fromkeys(MANIFEST_SUFFIXES, ManifestSource),
     ".parquet": _parquet,

@@ -77,11 +77,15 @@ def test_a_folder_of_shards(folder):
         ("set/{train-000,more/val-000}.tar", WebDatasetSource, 8),
         ("webdataset:set", WebDatasetSource, 12),
         ("webdataset:set/train-000.tar", WebDatasetSource, 4),
-        ("set/train-000.tar", TarSource, 4),  # an archive with images beside other files
+        ("set/train-000.tar", WebDatasetSource, 4),  # by the files of classes in it
+        ("set/plain.tar", TarSource, 1),
+        ("webdataset:set/plain.tar", WebDatasetSource, 1),
     ],
 )
 def test_what_is_taken_for_shards(folder, monkeypatch, given, kind, n):
     monkeypatch.chdir(folder.parent)
+    if "plain" in given:
+        write_tar(folder / "plain.tar", {"cat/0000.jpg": b"x", "cat/0000.json": b"{}"})
     source = open_source(given)
     assert type(source) is kind
     assert len(source) == n
@@ -98,10 +102,9 @@ def test_a_folder_with_an_image_is_a_folder_of_images(folder):
 
 
 def test_shards_among_images_to_be_answered(folder):
-    given = f"webdataset:{folder}/train-000.tar"
-    assert [sample.key for sample in open_images([given]).samples] == [
-        f"{given}/train-000/{base}" for base, _, _ in LISTED
-    ]
+    for path in (f"webdataset:{folder}/train-000.tar", f"{folder}/train-{{000..000}}.tar"):
+        keys = [sample.key for sample in open_images([path]).samples]
+        assert keys == [f"{path}/train-000/{base}" for base, _, _ in LISTED]
 
 
 bases = st.lists(
