@@ -43,6 +43,8 @@ def score_differences(differences: "Mapping[str, Difference]") -> "Figure":
     ParameterError
         If there are no differences.
     """
+    from matplotlib.ticker import MaxNLocator
+
     if not differences:
         raise ParameterError("differences must be at least one; got none")
     shares = [name for name in differences if name not in _IN_UNITS]
@@ -74,6 +76,7 @@ def score_differences(differences: "Mapping[str, Difference]") -> "Figure":
         axes.grid(axis="x")
         reach = max(abs(value) for name in panel for value in (differences[name].low, differences[name].high))
         axes.set_xlim(-1.1 * (reach or 1), 1.1 * (reach or 1))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     rows[-1, 0].set_xlabel("b − a")
     add_legend(figure, list(seen.values()), list(seen), loc="outside upper left", ncols=3)
     return figure

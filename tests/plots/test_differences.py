@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from matplotlib.colors import to_hex
 
@@ -5,7 +7,7 @@ from featx.errors import ParameterError
 from featx.evaluation import Difference
 from featx.plots import score_differences
 from featx.plots._style import PALETTE
-from tests.plots.helpers import assert_legible
+from tests.plots.helpers import assert_legible, draw
 
 FOUND = {
     "accuracy": Difference(0.8, 0.9, 0.1, 0.04, 0.16),
@@ -58,6 +60,17 @@ def test_two_that_are_the_same():
     low, high = figure.axes[0].get_xlim()
     assert low < 0 < high
     assert_legible(figure)
+
+
+def test_small_differences_have_legible_axes():
+    long = "expected_calibration_error"  # which leaves the axes little room
+    found = {long: Difference(0.026, 0.038, 0.012, -0.008, 0.036), "log_loss": Difference(0.1, 0.1, 0.0, -0.026, 0.019)}
+    figure = score_differences(found)
+    assert_legible(figure)
+    renderer = draw(figure)
+    for axes in figure.axes:
+        boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels() if label.get_text()]
+        assert min(b.x0 - a.x1 for a, b in pairwise(boxes)) > boxes[0].height / 2
 
 
 def test_no_differences():
