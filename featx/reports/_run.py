@@ -97,7 +97,7 @@ def run_report(
     values = {
         "summary": _summary(run),
         "headlines": [_headline(part) for part in parts],
-        "untouched": "test" in run.settings["rows"] and not any(record["is_test"] for record in run.evaluations),
+        "untouched": "test" in run.keys and not any(record["is_test"] for record in run.evaluations),
         "refusal": refusal(run.settings),
         "notes": run.notes,
         "figures": figure_table([*((part.name, part.evaluation) for part in parts), *_train(run)]),

@@ -30,8 +30,8 @@ def write_confusing(root: Path, *, per_class: int = 12, names: dict[str, str] | 
 
 def cells(browser, table):
     """Return the texts of a table's body, row by row."""
-    rows = table.find_elements("css selector", "tbody tr")
-    return [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
+    script = "return [...arguments[0].tBodies[0].rows].map(row => [...row.cells].map(cell => cell.innerText))"
+    return browser.execute_script(script, table)
 
 
 def section(browser, anchor, tag="H2"):

@@ -9,7 +9,8 @@ import pytest
 
 import featx
 from featx.evaluation import find_label_errors
-from featx.reports import Album, run_report, write_page
+from featx.reports import Album, origins_of, run_report, write_page
+from featx.reports._origin import Pictures
 from tests.browser import complaints, requested, show
 from tests.fitting.helpers import clouds, write
 from tests.reports.helpers import as_text, cells, listed, pictures, section, table, unfold, write_confusing
@@ -209,8 +210,10 @@ def test_the_test_split_comes_first_once_it_is_judged(tmp_path, browser):
 
 
 def test_a_store_that_is_gone_or_another_is_told_in_a_line(run, place, store, tmp_path, browser):
-    report = run_report(run, images=False)
-    assert report.page.values["pictures_problem"] == "Images were left out on request."
+    def problem(cache=None, **options):
+        return Pictures(origins_of(run, cache), **options).problem
+
+    assert problem(images=False) == "Images were left out on request."
     images = place / "images"
     images.rename(place / "elsewhere")
     try:
@@ -224,12 +227,11 @@ def test_a_store_that_is_gone_or_another_is_told_in_a_line(run, place, store, tm
     kept = tmp_path / "kept.h5"
     shutil.move(store.path, kept)
     try:
-        problem = run_report(run).page.values["pictures_problem"]
-        assert problem == f"No images are shown: store list is not there any more ({store.path})."
+        assert problem() == f"No images are shown: store list is not there any more ({store.path})."
         shutil.copy(kept, tmp_path / store.path.name)
-        assert run_report(run, cache=tmp_path).page.values["pictures_problem"] == ""
+        assert problem(tmp_path) == ""
         write(store.path, *clouds(9))
-        assert "has changed since" in run_report(run).page.values["pictures_problem"]
+        assert "has changed since" in problem()
     finally:
         shutil.move(kept, store.path)
 
@@ -319,3 +321,28 @@ def test_what_was_learned_is_drawn(store, tmp_path, monkeypatch):
     words = ", ".join(f"{value:g}: {as_text(scores[value])}" for value in (0.1, 1, 10))
     assert drawing.alt == f"Accuracy in cross-validation by C; {words}. Chosen: {found.best.setting.params['C']:g}."
     assert next(iter(report.figures)) == "path-C"
+
+
+def test_many_classes_are_folded_with_the_worst_first_and_the_page_stays_small(tmp_path, browser):
+    k = 120
+    X, y = clouds(5 * k, 8, classes=k, seed=2)
+    store = write(tmp_path / "a.h5", X, y, classes=[f"class {i} of many" for i in range(k)])
+    run = featx.fit_head(store, "gaussian_nb", val=0.4)
+    path = write_page(run_report(run).page, tmp_path / "run.html")
+    assert path.stat().st_size < 1_500_000
+    show(browser, path)
+    (folded, *_) = browser.find_elements("css selector", "details")
+    assert folded.text == "120 classes, the worst F1 first"
+    assert not folded.get_attribute("open")
+    folded.find_element("css selector", "summary").click()
+    rows = cells(browser, folded.find_element("css selector", "table"))
+    f1 = [float(row[3].split()[0]) for row in rows]
+    assert len(rows) == k
+    assert f1 == sorted(f1)
+    counts = np.array(run.metrics["val"].confusion)
+    np.fill_diagonal(counts, 0)
+    pairs = cells(browser, table(browser, "val", 1))
+    assert [int(row[2]) for row in pairs] == np.sort(counts.ravel())[::-1][:20].tolist()
+    matrix = browser.find_element("css selector", ".drawing svg").get_attribute("aria-label")
+    assert f"Right are {round(run.metrics['val'].accuracy * run.metrics['val'].n)}: the worst are " in matrix
+    assert complaints(browser) == []
