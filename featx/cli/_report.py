@@ -66,17 +66,17 @@ def report(
       featx report runs/photos-mlp-1a2b3c4d --text
       featx report photos --map umap
     """
-    from featx.fitting import Run, find_run
+    from featx.fitting import Run, find_run, is_run
     from featx.plots import save_figures
     from featx.reports import compare_report, run_report, store_report, write_page
 
     first = targets[0]
-    store = None if compare or find_run(first).is_dir() else _find_store(first, cache)
     mapped: dict[str, Any] = {name: value for name, value in (("method", method), ("seed", seed)) if value is not None}
     if compare and (text or len(targets) < 2):
         raise click.UsageError("--compare takes two runs or more, and goes without --text")
     if not compare and len(targets) > 1:
         raise click.UsageError(f"one report is made at a time; got {len(targets)}: with --compare of runs side by side")
+    store = None if compare or is_run(first) else _find_store(first, cache)
     if text and store is not None:
         raise click.UsageError("--text is of runs: `featx info STORE` prints what is known of a store")
     if mapped and store is None:

@@ -11,7 +11,7 @@ from featx.fitting._layers import LayerFigures
 from featx.fitting._leaderboard import PARTS, Entry, leaderboard
 from featx.fitting._path import ParameterPath, parameter_paths
 from featx.fitting._reproduce import commands_of, extraction_command
-from featx.fitting._run import Run, find_run, require_free, runs_folder, tuned_name
+from featx.fitting._run import Run, find_run, is_run, require_free, runs_folder, tuned_name
 from featx.fitting._shots import FewShot, few_shot
 from featx.fitting._split import Rows, choose_rows, rows_by_key
 from featx.fitting._sweep import Progress, Sweep, sweep
@@ -47,6 +47,7 @@ __all__ = [
     "few_shot",
     "find_run",
     "fit_head",
+    "is_run",
     "join_stores",
     "judge_run",
     "label_errors",

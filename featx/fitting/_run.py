@@ -24,6 +24,7 @@ __all__ = [
     "RUN_VERSION",
     "Run",
     "find_run",
+    "is_run",
     "record_evaluation",
     "require_free",
     "runs_folder",
@@ -50,6 +51,11 @@ def find_run(run: str | os.PathLike[str]) -> Path:
     """Return the folder of a run, given as such or by its name in ``runs``."""
     path, named = Path(run), runs_folder() / run
     return named if not path.exists() and named.is_dir() else path
+
+
+def is_run(run: str | os.PathLike[str]) -> bool:
+    """Whether there is a run of that folder or name."""
+    return (find_run(run) / _FILE).is_file()
 
 
 def run_name(words: str, facts: object) -> str:

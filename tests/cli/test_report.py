@@ -90,6 +90,11 @@ def test_a_store_has_a_page_too(featx, here, store):
     assert lines == [f"pictures/{name}{suffix}" for name in ("class-counts", "map") for suffix in (".png", ".svg")]
 
 
+def test_a_store_that_is_called_as_its_source_folder(featx, here, store):
+    (here / "photos").mkdir()
+    assert featx("report", "photos").out == "report-photos.html\n"
+
+
 def test_options_of_a_store_reach_the_library(featx, store, monkeypatch):
     made, asked = reports.store_report(store), []
     monkeypatch.setattr(reports, "store_report", lambda store, **options: asked.append((store.path, options)) or made)
