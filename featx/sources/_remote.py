@@ -168,7 +168,7 @@ class UrlLocation(Location):
     def read(self) -> bytes:
         filesystem, path = self._at()
         try:
-            data: bytes = self._ask(filesystem.cat_file, path, **_deadline(filesystem))
+            data: bytes = self._ask(filesystem.cat_file, path, **self._as_it_lies(filesystem))
         except OSError as error:
             raise SampleError(f"cannot be read: {reason(error)}") from error
         check_size(len(data))
@@ -181,7 +181,7 @@ class UrlLocation(Location):
         """Return the bytes from `start` to `stop` of the file, which has `size`; raises OSError."""
         filesystem, path = self._at()
         limits = {} if (start, stop) == (0, size) else {"start": start, "end": stop}
-        data: bytes = self._ask(filesystem.cat_file, path, **limits, **_deadline(filesystem))
+        data: bytes = self._ask(filesystem.cat_file, path, **limits, **self._as_it_lies(filesystem))
         if len(data) != stop - start:
             raise OSError(
                 errno.EIO,
@@ -197,6 +197,13 @@ class UrlLocation(Location):
         if info.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         return info
+
+    def _as_it_lies(self, filesystem: Any) -> dict[str, Any]:
+        """Return the options of a request for bytes: on the web, they are not to be compressed on the way."""
+        options: dict[str, Any] = {**_deadline(filesystem)}
+        if self.protocol in _WEB:
+            options["headers"] = {**filesystem.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
+        return options
 
     def _at(self) -> tuple[Any, str]:
         """Return the file system for this thread or process, and the path in it."""
@@ -295,8 +302,11 @@ def _stamp(info: Mapping[str, Any]) -> Stamp:
     size = info.get("size")
     times = (_nanoseconds(info[name]) for name in _TIMES if info.get(name))
     tag = next((str(info[name]) for name in _TAGS if info.get(name)), None)
-    number = 0 if tag is None else int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8], signed=True)
-    return (-1 if size is None else int(size)), next(filter(None, times), 0), number
+    return (-1 if size is None else int(size)), next(filter(None, times), 0), 0 if tag is None else _number(tag)
+
+
+def _number(tag: str) -> int:
+    return int.from_bytes(hashlib.sha256(tag.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
 
 
 def _nanoseconds(value: object) -> int:
@@ -347,4 +357,4 @@ def _why(error: BaseException) -> str:
         return os.strerror(errno.EACCES)
     if isinstance(error, TimeoutError):
         return f"no answer within {DEADLINE:g} seconds"
-    return one_line(error)
+    return re.sub(r"://[^/\s@]*@", "://", one_line(error))  # which may name the URL, password and all

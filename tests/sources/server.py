@@ -1,5 +1,6 @@
 """A web server in a thread: files that can be had in parts, pages that list folders, and trouble on request."""
 
+import gzip
 import hashlib
 import re
 import threading
@@ -25,6 +26,8 @@ class Web:
         Method, path and range of each request.
     gives_parts : bool
     tells_tags : bool
+    wanted_header : tuple of (str, str)
+        Without which nothing is given.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -33,6 +36,7 @@ class Web:
         self.requests: list[tuple[str, str, str]] = []
         self.gives_parts = True
         self.tells_tags = True
+        self.wanted_header = ("Host", "")
         self.url = ""
 
     def parts(self, path: str) -> list[str]:
@@ -56,6 +60,10 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Web]:
             name = unquote(self.path.partition("?")[0].lstrip("/"), errors="surrogateescape")
             asked = self.headers.get("Range", "") if with_body else ""
             web.requests.append((self.command, name, asked))
+            header, value = web.wanted_header
+            if value not in self.headers.get(header, ""):
+                self.send_error(401)
+                return
             trouble = web.trouble.get(name)
             what = trouble.pop(0) if trouble and with_body else None
             if what == "hang":
@@ -71,10 +79,14 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Web]:
                 self.send_error(404)
 
         def send(self, data: bytes, asked: str, *, with_body: bool, cut: bool = False, kind: str = "") -> None:
-            match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked) if web.gives_parts else None
+            compresses = "gzip" in self.headers.get("Accept-Encoding", "")  # what many servers do with text
+            match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked) if web.gives_parts and not compresses else None
             start, stop = (int(match[1]), int(match[2] or len(data)) + 1) if match else (0, len(data))
             part = data[start:stop]
             self.send_response(206 if match else 200)
+            if compresses:
+                part = gzip.compress(part)
+                self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(part)))
             if kind:
                 self.send_header("Content-Type", kind)

@@ -240,6 +240,23 @@ def test_identities_are_of_one_spelling_and_keep_no_secret(given, identity):
     assert "secret" not in repr(source)
 
 
+def test_messages_keep_no_secret(tmp_path):
+    source = open_images("http://me:secret@[bad/x.jpg")
+    with pytest.raises(SampleError) as caught:
+        source.read(0)
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_of_the_users_are_sent_along():
+    with serve({"a.jpg": b"A"}) as web:
+        source = FolderSource(f"{web.url}/", storage_options={"headers": {"X-Token": "t"}})
+        web.wanted_header = ("X-Token", "t")
+        assert contents(source) == [b"A"]
+        web.wanted_header = ("X-Token", "other")
+        with pytest.raises(SampleError, match="401"):
+            source.read(0)
+
+
 def test_options_are_for_fsspec_and_no_part_of_the_identity(memory):
     fill(memory, FILES)
     apart = MemoryFileSystem(global_store=False)
