@@ -184,17 +184,7 @@ def test_tables_show_names_as_they_are(capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "x" * 5000
 
 
-def test_sizes_ages_and_figures_for_people():
-    assert [_output.size(n) for n in (0, 999, 1000, 99_900, 123_456, 9_400_000, 5e12)] == [
-        "0 B",
-        "999 B",
-        "1.0 KB",
-        "99.9 KB",
-        "123 KB",
-        "9.4 MB",
-        "5.0 TB",
-    ]
-    assert [_output.age(s) for s in (-1, 5, 120, 7200, 200_000)] == ["0 s", "5 s", "2 min", "2 h", "2 d"]
+def test_figures_for_people():
     assert [_output.figure(0.12345), _output.figure(None), _output.figure(1.0, 1)] == ["0.123", "–", "1.0"]
 
 
