@@ -103,7 +103,9 @@ def test_files_are_short_and_say_what_they_are(path):
     assert ast.get_docstring(ast.parse(text)) or path.name == "__main__.py"
 
 
-def loaded_by(code, *arguments, cwd=ROOT, names=("torch", "matplotlib", "sklearn", "scipy", "h5py", "rich", "fsspec", "pyarrow")):
+def loaded_by(
+    code, *arguments, cwd=ROOT, names=("torch", "matplotlib", "sklearn", "scipy", "h5py", "rich", "fsspec", "pyarrow")
+):
     """Return which of some packages are loaded after `code` has run in a process of its own."""
     script = f"{code}\nimport sys\nprint('loaded', *(name for name in {names!r} if name in sys.modules))"
     answer = subprocess.run(
