@@ -1,6 +1,6 @@
 """Which samples are close, and which far from all others: cosine distances, found in a sketch, checked in full."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from featx.extraction import default_workers
 from featx.reports._sketch import Sketch
-from featx.reports._vectors import Array, Rows, blocks_of, spread
+from featx.reports._threads import in_threads
+from featx.reports._vectors import Array, Rows, over_blocks, spread
 
 __all__ = ["NEIGHBORS", "Closeness", "closeness_of"]
 
@@ -142,15 +143,23 @@ class Closeness:
         step = max(1, _QUERY_VALUES // n)
         for start in range(0, len(samples), step):
             own = samples[start : start + step]
-            queries = self.values[own].astype(np.float32) / lengths[own, None]
-            distances = np.empty((len(own), n), dtype=np.float32)
-            for where, block in blocks_of(self.values):
-                np.matmul(queries, block.T, out=distances[:, where])
-            distances /= -lengths
-            distances += 1
+            distances = self._to_all(self.values[own].astype(np.float32) / lengths[own, None], lengths)
             distances[np.arange(len(own)), own] = np.inf
-            nearest[start : start + step] = np.sort(np.partition(distances, m - 1, axis=1)[:, :m], axis=1)
+            parts = np.array_split(distances, default_workers())
+            smallest = in_threads(lambda part: np.sort(np.partition(part, m - 1)[:, :m]), parts)
+            nearest[start : start + step] = np.concatenate(list(smallest))
         return np.maximum(nearest, 0.0)
+
+    def _to_all(self, directions: Singles, lengths: Singles) -> Singles:
+        """Return the distances of some directions to all samples, (b, n)."""
+
+        def distances(where: slice, block: Singles) -> Singles:
+            products: Singles = directions @ block.T
+            products /= -lengths[where]
+            products += 1
+            return products
+
+        return np.concatenate(list(over_blocks(self.values, distances)), axis=1)
 
 
 def closeness_of(values: Array, sketch: Sketch, rows: Rows | None = None) -> Closeness:
@@ -185,8 +194,7 @@ def _nearest(points: Singles, count: int) -> tuple[Rows, Floats]:
     def search(own: Rows) -> tuple[Floats, Rows]:
         return nearest_rows(points, points[own], count, "euclidean", own_rows=own)
 
-    with ThreadPoolExecutor(default_workers()) as pool:
-        found = list(pool.map(search, np.array_split(np.arange(len(points)), default_workers())))
+    found = list(in_threads(search, np.array_split(np.arange(len(points)), default_workers())))
     return np.concatenate([near for _, near in found]), np.square(np.concatenate([away for away, _ in found])) / 2
 
 
@@ -201,6 +209,5 @@ def _distances(values: Array, lengths: Floats, samples: Rows, others: Rows) -> F
         products = np.matmul(values[their].astype(np.float32, copy=False), values[own].astype(np.float32)[:, :, None])
         distances[start : start + step] = 1.0 - products[:, :, 0] / lengths[their] / lengths[own, None]
 
-    with ThreadPoolExecutor(default_workers()) as pool:
-        list(pool.map(fill, range(0, len(samples), step)))
+    deque(in_threads(fill, range(0, len(samples), step)), maxlen=0)
     return np.maximum(distances, 0.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.reports._vectors import Array, blocks_of
+from featx.reports._vectors import Array, over_blocks
 
 __all__ = ["Sketch", "sketch_of"]
 
@@ -83,23 +83,22 @@ def sketch_of(values: Array) -> Sketch:
     N. Halko, P.-G. Martinsson, J. A. Tropp: Finding structure with randomness, SIAM Review 53 (2011), algorithm 4.4.
     """
     n, d = values.shape
-    mean = sum((block.sum(axis=0, dtype=np.float64) for _, block in blocks_of(values)), np.zeros(d)) / n
-    centre = mean.astype(np.float32)
+    sums = over_blocks(values, lambda where, block: block.sum(axis=0, dtype=np.float64))
+    centre = (sum(sums, np.zeros(d)) / n).astype(np.float32)
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((d, min(d, _WIDTH))))[0].astype(np.float32)
     for _ in range(_SWEEPS if d > _WIDTH else 0):
-        image = np.zeros_like(basis)
-        for _, block in blocks_of(values):
-            block -= centre
-            image += block.T @ (block @ basis)
-        basis = np.linalg.qr(image)[0]
+        basis = np.linalg.qr(_image(values, centre, basis))[0]
     scores = np.empty((n, basis.shape[1]), dtype=np.float32)
-    lengths, along, total = np.empty(n), np.empty(n), 0.0
-    for where, block in blocks_of(values):
+    lengths, along = np.empty(n), np.empty(n)
+
+    def measure(where: slice, block: Singles) -> float:
         lengths[where] = np.sqrt(np.vecdot(block, block))
         along[where] = block @ centre
         block -= centre
-        total += float(np.vecdot(block, block).sum(dtype=np.float64))
         scores[where] = block @ basis
+        return float(np.vecdot(block, block).sum(dtype=np.float64))
+
+    total = sum(over_blocks(values, measure))
     variances, turn = np.linalg.eigh(scores.T.astype(np.float64) @ scores.astype(np.float64))
     turn = turn[:, ::-1].astype(np.float32)
     axes = basis @ turn
@@ -114,3 +113,14 @@ def sketch_of(values: Array) -> Sketch:
         lengths,
         along,
     )
+
+
+def _image(values: Array, centre: Singles, basis: Singles) -> Singles:
+    """Return the product of the features' scatter about a centre and a basis."""
+
+    def part(where: slice, block: Singles) -> Singles:
+        block -= centre
+        product: Singles = block.T @ (block @ basis)
+        return product
+
+    return sum(over_blocks(values, part), np.zeros_like(basis))

@@ -9,6 +9,7 @@ from featx.labels import Label
 from featx.reports._closeness import Closeness, closeness_of
 from featx.reports._duplicates import Group, near_groups
 from featx.reports._sketch import Sketch, sketch_of
+from featx.reports._threads import own_threads
 from featx.reports._vectors import Rows, spread, vectors_of
 from featx.store import FeatureStore
 
@@ -63,6 +64,7 @@ class Survey:
     alike: float | None
 
 
+@own_threads()
 def survey_of(store: FeatureStore, labels: Sequence[Label | None]) -> Survey | None:
     """Look at the features of a store.
 

@@ -1,18 +1,20 @@
 """The features of a store as vectors, one a sample: the memory map itself wherever that is what it holds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from featx.reports._threads import in_threads
 from featx.store import FeatureStore, LazyArray
 
-__all__ = ["Array", "Rows", "Vectors", "blocks_of", "spread", "vectors_of"]
+__all__ = ["Array", "Rows", "Vectors", "as_vectors", "over_blocks", "spread", "vectors_of"]
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.int64]
+Result = TypeVar("Result")
 
 _BLOCK_BYTES = 1 << 23
 """Of the features that are read at a time."""
@@ -58,13 +60,16 @@ def vectors_of(store: FeatureStore, most: int) -> Vectors:
     n = len(store)
     rows = spread(n, most)
     values = _values(store, rows)
-    usable = np.ones(len(rows), dtype=bool)
-    for where, block in blocks_of(values):
-        with np.errstate(invalid="ignore"):
-            usable[where] = (np.abs(block) <= _LARGEST).all(axis=1)
+    usable = np.concatenate([np.empty(0, dtype=bool), *over_blocks(values, _usable)])
     if usable.all():
         return Vectors(rows, values, rows[:0])
     return Vectors(rows[usable], values[usable], rows[~usable])
+
+
+def _usable(where: slice, block: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        usable: npt.NDArray[np.bool_] = np.all(np.abs(block) <= _LARGEST, axis=1)
+    return usable
 
 
 def spread(n: int, most: int) -> Rows:
@@ -72,26 +77,34 @@ def spread(n: int, most: int) -> Rows:
     return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
-def blocks_of(values: Array) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Yield rows of a matrix in blocks, each a new array that may be changed, and where they are."""
+def over_blocks(values: Array, work: Callable[[slice, npt.NDArray[np.float32]], Result]) -> Iterator[Result]:
+    """Yield what `work` makes of the rows of a matrix, block by block and in their order; in threads.
+
+    It is given where the rows are, and a new array of them that it may change.
+    """
     step = max(1, _BLOCK_BYTES // max(1, 4 * values.shape[1]))
-    for start in range(0, len(values), step):
-        where = slice(start, start + step)
-        yield where, np.array(values[where], dtype=np.float32)
+    places = [slice(start, start + step) for start in range(0, len(values), step)]
+    return in_threads(lambda where: work(where, np.array(values[where], dtype=np.float32)), places)
+
+
+def as_vectors(block: Array, axes: str) -> Array:
+    """Return features of some rows, laid out as `axes` say, as a vector each: plain images, averaged over positions."""
+    plain = block[:, 0] if axes[1:2] == "V" else block
+    if plain.ndim == 2:
+        return plain
+    averaged: Array = plain.mean(axis=tuple(range(1, plain.ndim - 1)), dtype=np.float32)
+    return averaged
 
 
 def _values(store: FeatureStore, rows: Rows) -> Array:
     features = store.features
-    plain = features.ndim == 2 + (store.axes[1:2] == "V")
-    if isinstance(features, np.ndarray) and plain and len(rows) == len(features):
-        return features if features.ndim == 2 else features[:, 0]
-    values = np.empty((len(rows), features.shape[-1]), dtype=features.dtype if plain else np.float32)
+    if isinstance(features, np.ndarray) and store.axes in ("NC", "NVC") and len(rows) == len(features):
+        return as_vectors(features, store.axes)
+    values = np.empty((len(rows), features.shape[-1]), dtype=as_vectors(features[:0], store.axes).dtype)
     step = max(1, _BLOCK_BYTES * len(features) // features.nbytes)
     for start in range(0, len(rows), step):
         block = _read(features, rows[start : start + step])
-        if store.axes[1:2] == "V":
-            block = block[:, 0]
-        values[start : start + step] = block if plain else _averaged(block)
+        values[start : start + step] = as_vectors(block, store.axes)
     return values
 
 
@@ -99,8 +112,3 @@ def _read(features: Array | LazyArray, rows: Rows) -> Array:
     whole = int(rows[-1]) - int(rows[0]) == len(rows) - 1
     block: Array = features[int(rows[0]) : int(rows[-1]) + 1] if whole else features[rows]
     return block
-
-
-def _averaged(block: Array) -> Array:
-    averaged: Array = block.reshape(len(block), -1, block.shape[-1]).mean(axis=1, dtype=np.float32)
-    return averaged
