@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["export", "import_command", "merge", "prune"]
 
 FORMATS = ("npz", "parquet", "csv", "memmap")
+PROJECTOR = "projector"
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -48,10 +49,15 @@ def overwrite_option(command: Any) -> Any:
     return click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")(command)
 
 
-@click.command(short_help="Write a store as .npz, Parquet, CSV or .npy.")
+@click.command(short_help="Write a store as .npz, Parquet, CSV or .npy, or for TensorBoard's projector.")
 @click.argument("store")
-@click.option("--to", type=click.Choice(FORMATS), required=True, help="memmap is an .npy with a .json beside it.")
-@click.option("--out", metavar="FILE", help="By default the store's name, in the current folder.")
+@click.option(
+    "--to",
+    type=click.Choice((*FORMATS, PROJECTOR)),
+    required=True,
+    help="memmap is an .npy with a .json beside it, projector a folder for TensorBoard, with images.",
+)
+@click.option("--out", metavar="FILE|DIR", help="By default the store's name, in the current folder.")
 @click.option("--split", metavar="SPLIT", help="Only the rows of that split.")
 @overwrite_option
 @cache_option
@@ -65,11 +71,15 @@ def export(
     Examples:
       featx export photos --to parquet
       featx export photos --to csv --split train --out train.csv
+      featx export photos --to projector --out logs/ && tensorboard --logdir logs/
     """
     from featx.store import EXPORT_SUFFIXES, export_store, find_store
 
     found = find_store(store, cache)
     name = found.path.stem if split is None else f"{found.path.stem}.{split.replace('/', '_')}"
+    if to == PROJECTOR:
+        _export_projector(found, out or f"{name}.{PROJECTOR}", split, overwrite, as_json)
+        return
     path = export_store(found, out or f"{name}{EXPORT_SUFFIXES[to]}", to=to, split=split, overwrite=overwrite)
     facts = {"path": str(path), "to": to, "rows": len(found.select(split)), "bytes": path.stat().st_size}
     if as_json:
@@ -77,6 +87,22 @@ def export(
     else:
         click.echo(plain(path))
         click.echo(f"  {facts['rows']} rows, {size(path.stat().st_size)}")
+
+
+def _export_projector(store: "FeatureStore", out: str, split: str | None, overwrite: bool, as_json: bool) -> None:
+    from featx.reports import export_projector
+
+    made = export_projector(store, out, split=split, overwrite=overwrite)
+    if made.left_out:
+        tell(f"{made.left_out} samples are left out: those that are not finite, or beyond the 100,000 that are shown")
+    if made.problem is not None:
+        tell(f"without images: {made.problem}")
+    if as_json:
+        print_json({"path": str(made.folder), "to": PROJECTOR, "rows": made.rows, "image_side": made.side})
+    else:
+        images = "no images" if made.side is None else f"images of {made.side} pixels"
+        click.echo(plain(made.folder))
+        click.echo(f"  {made.rows} rows, {images}")
 
 
 def show_store(store: "FeatureStore", as_json: bool) -> None:

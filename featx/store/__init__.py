@@ -6,7 +6,7 @@
 
 from featx.store._compressed import CompressedFeatures
 from featx.store._dataset import FeatureDataset
-from featx.store._export import EXPORT_SUFFIXES, ExportFormat, export_store
+from featx.store._export import EXPORT_SUFFIXES, ExportFormat, checked_rows, export_store
 from featx.store._files import free_space, require_space
 from featx.store._folder import GRAPHS, cache_folder, find_file, find_store, list_stores, store_path, workspace_folder
 from featx.store._format import FORMAT_NAME, FORMAT_VERSION
@@ -41,6 +41,7 @@ __all__ = [
     "Workspace",
     "cache_folder",
     "check_shards",
+    "checked_rows",
     "export_store",
     "find_file",
     "find_store",

@@ -57,6 +57,20 @@ def test_export_writes_into_the_current_folder(cache, to):
     run(export, "photos", "--to", to, "--overwrite")
 
 
+def test_export_for_the_projector(cache):
+    store = make_store(cache, "photos")
+    folder = f"{store.path.stem}.projector"
+    result = run(export, "photos", "--to", "projector")
+    assert result.stdout == f"{folder}\n  7 rows, no images\n"
+    assert "without images: the source of" in result.stderr
+    assert os.path.getsize(f"{folder}/tensors.bytes") == store.features.nbytes
+    with pytest.raises(FeatxError, match="is there already"):
+        run(export, "photos", "--to", "projector")
+    facts = json.loads(run(export, "photos", "--to", "projector", "--split", "val", "--json").stdout)
+    assert facts == {"path": f"{store.path.stem}.val.projector", "to": "projector", "rows": 3, "image_side": None}
+    run(export, "photos", "--to", "projector", "--overwrite", "--out", folder)
+
+
 def test_export_of_a_split(cache):
     store = make_store(cache, "photos")
     facts = json.loads(run(export, "photos", "--to", "csv", "--split", "val", "--json").stdout)
