@@ -42,10 +42,10 @@ class Roll:
             self.problem = "" if self._album.problem is None else f"No images are shown: {self._album.problem}."
 
     def lines(self, row: int) -> list[str]:
-        """Return label, key and split of a sample, as far as it has them."""
+        """Return label and split of a sample, as far as it has them, and its key."""
         label = self.labels[row]
         words = [] if label is None else [label_words(label)]
-        return [*words, self._store.keys[row], *filter(None, [self._store.splits[row]])]
+        return [*words, *filter(None, [self._store.splits[row]]), self._store.keys[row]]
 
     def items(self, samples: Iterable[tuple[int, Sequence[str]]]) -> list[dict[str, Any]]:
         """Return samples, given by row and lines of text, as ``parts.samples`` takes them."""
