@@ -39,6 +39,13 @@ def remove_stale(folder: Path, target: str | None = None) -> None:
             entry.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove all temporary files in a folder, whoever writes them: nothing is to come of them any more."""
+    for entry in list(folder.iterdir()) if folder.is_dir() else []:
+        if _TEMPORARY.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+
+
 def _is_alive(pid: int) -> bool:
     if os.name != "posix":  # there, signal 0 is no harmless question
         return True

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from featx.errors import ParameterError, StoreError
 from featx.spec import canonical_json, digest_of
 from featx.store import _format as names
-from featx.store._files import disk_errors, make_folder, remove_stale, replacing
+from featx.store._files import disk_errors, make_folder, remove_stale, remove_temporaries, replacing
 from featx.store._table import Integers, as_integers
 
 Array = npt.NDArray[Any]
@@ -166,9 +166,13 @@ class Workspace:
                 found.append((start, stop))
         return found
 
+    def file_of(self, start: int, stop: int) -> Path:
+        """Return the file that a part of this range has, once there is one."""
+        return self.folder / names.PART_NAME.format(start=start, stop=stop)
+
     def write(self, part: Part) -> None:
         """Add a part; once this returns it survives a power cut. A part of the same range is replaced."""
-        path = self.folder / names.PART_NAME.format(start=part.start, stop=part.stop)
+        path = self.file_of(part.start, part.stop)
         facts = {
             "format": names.PART_FORMAT,
             "version": names.PART_VERSION,
@@ -186,9 +190,31 @@ class Workspace:
         with replacing(path) as temporary, disk_errors(path), temporary.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its allow_pickle is new in NumPy 2.1
 
+    @staticmethod
+    def is_part(name: str) -> bool:
+        """Say whether a file of this name is a part."""
+        return _PATTERN.fullmatch(name) is not None
+
+    def receive(self, name: str, copy: Callable[[Path], None]) -> bool:
+        """Add a part that was written into another folder; return whether it is whole and of this work.
+
+        Parameters
+        ----------
+        name : str
+            What its file is called.
+        copy : callable
+            Is given a path, and puts the file there.
+        """
+        if not self.is_part(name):
+            raise ParameterError(f"name must be that of a part's file; got {name!r}")
+        path = self.folder / name
+        with replacing(path) as temporary:
+            copy(temporary)
+        return self._is_whole(path)
+
     def discard(self, part: Part) -> None:
         """Delete a part; its range is to be worked on again."""
-        self._delete(self.folder / names.PART_NAME.format(start=part.start, stop=part.stop))
+        self._delete(self.file_of(part.start, part.stop))
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts by ascending start, each checked when its turn comes; its features are memory-mapped.
@@ -216,7 +242,7 @@ class Workspace:
         with disk_errors(self.folder):
             for path, _, _ in self._files():
                 self._delete(path)
-            remove_stale(self.folder)
+            remove_temporaries(self.folder)
             (self.folder / names.MANIFEST_NAME).unlink(missing_ok=True)
             try:
                 self.folder.rmdir()

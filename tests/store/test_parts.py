@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from featx.errors import ParameterError, StoreError
 from featx.store import Part, Workspace
+from featx.store._files import temporary_path
 from tests.store.helpers import make_digests, make_features, make_part, same_part
 
 MANIFEST = {"keys": ["a", "b\udcff", "é"], "batch": 32}
@@ -215,6 +216,35 @@ def test_what_others_put_into_the_folder_stays(workspace):
     workspace.remove()
     assert sorted(os.listdir(workspace.folder)) == ["notes.txt", "part-1-2.npz"]
     workspace.remove()
+
+
+def test_what_others_are_still_writing_goes_with_the_folder(workspace):
+    """A worker that was late and is being ended may have begun to write."""
+    temporary_path(workspace.file_of(0, 4)).write_bytes(b"half a part, of a process that lives")
+    workspace.remove()
+    assert not workspace.folder.exists()
+
+
+def test_a_part_from_elsewhere_is_received_if_it_is_whole(tmp_path, workspace):
+    elsewhere = Workspace(tmp_path / "elsewhere", workspace.digest)
+    part, other = make_part(0, 4, failed=(2,)), make_part(4, 8)
+    for one in (part, other):
+        elsewhere.write(one)
+    names = [elsewhere.file_of(one.start, one.stop).name for one in (part, other)]
+    assert names == files(elsewhere)
+    data = [(elsewhere.folder / name).read_bytes() for name in names]
+    assert workspace.receive(names[0], lambda path: path.write_bytes(data[0]))
+    assert same_part(next(workspace.parts()), part)
+    for wrong in (data[1][:-1], data[0], b""):
+        assert not workspace.receive(names[1], lambda path, wrong=wrong: path.write_bytes(wrong))
+    assert files(workspace) == names[:1]
+    with pytest.raises(FileNotFoundError):
+        workspace.receive(names[1], lambda path: path.with_name("nothing").rename(path))
+    for name in ("notes.txt", "part-1-2.npz", f"../{names[0]}"):
+        assert not Workspace.is_part(name)
+        with pytest.raises(ParameterError, match="name must be that of a part's file"):
+            workspace.receive(name, lambda path: None)
+    assert sorted(os.listdir(workspace.folder)) == ["manifest.json", *names[:1]]
 
 
 def test_removed_work_has_no_parts(workspace):
