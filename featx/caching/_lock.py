@@ -12,7 +12,27 @@ from filelock import FileLock, Timeout
 
 from featx.errors import StoreError, StoreLockedError
 
-__all__ = ["locked"]
+__all__ = ["holder_of", "lock_of", "locked"]
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock file of a workspace."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def holder_of(folder: Path) -> str | None:
+    """Return the note on who works in a workspace, as it is written; None if it cannot be read.
+
+    No two works have the same.
+    """
+    try:
+        return _note(lock_of(folder)).read_text()
+    except OSError:
+        return None
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".holder.json")
 
 
 @contextmanager
@@ -29,7 +49,7 @@ def locked(path: Path) -> Iterator[None]:
     StoreError
         If the file cannot be made.
     """
-    note = path.with_suffix(".holder.json")
+    note = _note(path)
     lock = _acquired(path, note)
     try:
         note.write_text(

@@ -166,10 +166,17 @@ class Network:
         backbone, _ = self._load(())
         return sum(tensor.nbytes for tensor in backbone.network.state_dict().values())
 
-    def on(self, device: str) -> "Network":
-        """Return this network for another process, on one of the devices that its own stands for."""
+    def on(self, device: str, *, keeping: bool = True) -> "Network":
+        """Return this network for another process, on one of the devices that its own stands for.
+
+        With `keeping` off, it keeps nothing in the cache folder, which need not be there.
+        """
         other = copy(self)
         other.resolved = replace(self.resolved, device=device)
+        other._cache = self._cache.absolute()
+        other._remembered = self._remembered and keeping
+        if self._weights is not None and os.path.exists(self._weights):
+            other._weights = os.path.abspath(self._weights)
         other._loaded = other._engine = None
         return other
 

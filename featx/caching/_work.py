@@ -13,7 +13,7 @@ from featx.caching._choice import Choice, choose
 from featx.caching._cluster import Cluster
 from featx.caching._compute import Job, Progress, missing
 from featx.caching._known import KnownViews, gather, image_rows
-from featx.caching._lock import locked
+from featx.caching._lock import lock_of, locked
 from featx.caching._memory import version_of
 from featx.caching._network import Network
 from featx.caching._targets import Target, known_digests, sample_table, views_left
@@ -88,7 +88,7 @@ def fill_stores(
     left = views_left(digests, targets)
     order = [i for i, count in enumerate(left) if count]
     folder = workspace_folder(targets[0].path)
-    with locked(folder.with_name(f"{folder.name}.lock")):
+    with locked(lock_of(folder)):
         manifest = {
             "identity": source.identity,
             "listing": listing,
