@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from featx.backbones import Backbone, list_backbones, load_backbone
     from featx.caching import Extraction, extract, extract_layers
+    from featx.distributed import RayCluster
     from featx.errors import FeatxError
     from featx.evaluation import Evaluation, Figure
     from featx.fitting import (
@@ -48,6 +49,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Preprocessing",
+    "RayCluster",
     "Run",
     "Sample",
     "Source",
@@ -77,6 +79,7 @@ __all__ = [
 _MODULES = {
     "backbones": ("Backbone", "list_backbones", "load_backbone"),
     "caching": ("Extraction", "extract", "extract_layers"),
+    "distributed": ("RayCluster",),
     "errors": ("FeatxError",),
     "evaluation": ("Evaluation", "Figure"),
     "fitting": (

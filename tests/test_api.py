@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = [
     "backbones",
     "caching",
+    "distributed",
     "evaluation",
     "extraction",
     "fitting",
@@ -44,6 +45,7 @@ PUBLIC = [
     "Prediction",
     "Predictor",
     "Preprocessing",
+    "RayCluster",
     "Run",
     "Sample",
     "Source",
@@ -167,11 +169,12 @@ def test_the_examples_are_understood(name):
 
 
 def test_the_options_are_the_librarys():
-    """What ``featx extract`` takes, featx.extract or open_source takes, too: the same name, the same default."""
-    library = {**inspect.signature(featx.open_source).parameters, **inspect.signature(featx.extract).parameters}
+    """What ``featx extract`` takes, the library takes, too: the same name, the same default."""
+    takers = (featx.open_source, featx.extract, featx.RayCluster)
+    library = {name: taken for one in takers for name, taken in inspect.signature(one).parameters.items()}
     command = {p.name: p for p in group.commands["extract"].params if isinstance(p, click.Option)}
     for name, option in command.items():
-        if name not in ("layers", "as_json", "backbone", "batch_size", "preview_file"):
+        if name not in ("layers", "as_json", "backbone", "batch_size", "preview_file", "distributed"):
             default = option.default if isinstance(option.default, (str, int)) else None
             assert (library[name].default or None) == (default or None), name
 

@@ -32,6 +32,7 @@ ALLOWED["tuning"] = {
     "fitting",
 }
 ALLOWED["reports"] = {*ALLOWED["prediction"], "_words", "labels", "caching", "evaluation", "plots", "prediction"}
+ALLOWED["distributed"] = {"errors", "spec", "sources", "extraction", "store", "caching"}
 ALLOWED["studio"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ONLY = {

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featx.cli._gallery import gallery_type, write_gallery
-from featx.cli._options import BatchSize, cache_option, json_option, network_options, shards_option, source_options
+from featx.cli._options import (
+    BatchSize,
+    cache_option,
+    cluster_options,
+    json_option,
+    network_options,
+    shards_option,
+    source_options,
+)
 from featx.cli._output import plain, print_json, progress_bar, tell
 from featx.labels import label_words
 
@@ -49,6 +57,8 @@ def show_extraction(extraction: "Extraction") -> None:
         click.echo(f"  {found}: computed {computed} in {extraction.seconds:.1f} s{rate}")
         if computed:
             how = "{engine} on {device}, batches of {batch_size}, {workers} threads".format_map(store.creation)
+            if "num_workers" in store.creation:
+                how += f" in each of {store.creation['num_workers']} workers of a cluster"
             spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in extraction.stages.items())
             click.echo(f"  {how}; seconds of work: {spent}")
     if store.failures:
@@ -86,6 +96,7 @@ def _as_dict(extraction: "Extraction") -> dict[str, Any]:
 @click.option("--rehash", is_flag=True, help="Read every image to see if it changed.")
 @click.option("--compress", is_flag=True, help="Write a smaller file that is not memory-mapped.")
 @shards_option
+@cluster_options
 @click.option(
     "--preview",
     "preview_file",
@@ -119,6 +130,7 @@ def extract(
       featx extract photos/ --image-size 160 --resize pad --preview seen.png
       featx extract photos/ --label-pattern '(cat|dog)' --val-fraction 0.2 --split-seed 123
       featx extract photos/ --views 4 --augment "affine(shear=10,scale=0.8:1.2) hflip"
+      featx extract photos/ --distributed ray --address auto --num-workers 8 --gpus-per-worker 1
     """
     from featx.caching import extract_layers
     from featx.spec import DEFAULT_BACKBONE

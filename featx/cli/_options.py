@@ -15,6 +15,7 @@ __all__ = [
     "OutputFile",
     "Triple",
     "cache_option",
+    "cluster_options",
     "json_option",
     "network_options",
     "shards_option",
@@ -31,6 +32,9 @@ _ARRANGEMENT = (
     "max_per_class",
 )
 """What :func:`source_options` adds, and :func:`featx.open_source` takes."""
+
+_CLUSTER = ("address", "num_workers", "gpus_per_worker", "parts")
+"""What :func:`cluster_options` adds to ``--distributed``, and :class:`featx.RayCluster` takes."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,6 +133,40 @@ def source_options(command: F) -> F:
     for option in reversed(options):
         arranged = option(arranged)
     return arranged
+
+
+def cluster_options(command: F) -> F:
+    """Where the network runs, if not on this machine alone; the command is given a `cluster`, or None."""
+    options = (
+        click.option("--distributed", type=click.Choice(["ray"]), help="Run the network on a Ray cluster."),
+        click.option(
+            "--address", metavar="auto|HOST:PORT", help="Of the cluster; by default one of this machine alone."
+        ),
+        click.option("--num-workers", type=click.IntRange(min=1), metavar="N", help="Processes that hold the network."),
+        click.option(
+            "--gpus-per-worker", type=click.FloatRange(0, 1), metavar="G", help="1, part of one, or by default 0."
+        ),
+        click.option(
+            "--parts", metavar="DIR|URL", help="Where workers leave their parts, if they do not see the cache folder."
+        ),
+    )
+
+    @wraps(command)
+    def with_cluster(distributed: str | None, **given: Any) -> Any:
+        asked = {name: value for name in _CLUSTER if (value := given.pop(name)) is not None}
+        if distributed is None:
+            if asked:
+                option = f"--{min(asked).replace('_', '-')}"
+                raise click.UsageError(f"{option} is for --distributed ray")
+            return command(cluster=None, **given)
+        from featx.distributed import RayCluster
+
+        return command(cluster=RayCluster(**asked), **given)
+
+    clustered = cast(F, with_cluster)
+    for option in reversed(options):
+        clustered = option(clustered)
+    return clustered
 
 
 class SplitPattern(click.ParamType):  # type: ignore[type-arg]
