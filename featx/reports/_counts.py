@@ -71,9 +71,9 @@ class Counts:
         return Drawing("class-counts", "Classes", plots.class_counts(self.table, self.classes, self.splits), alt)
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """Return the counts as a table: its head, and a row for each class."""
+        """Return the counts as a table: its head, and a row for each class, with its share of the labelled samples."""
         head = ["class", "samples", "share", *(split or "no split" for split in self.splits if self.splits != ("",))]
-        whole = max(1, int(self.totals.sum()))
+        whole = max(1, int((self.samples - self.unlabelled).sum()))
         rows = [
             [
                 name,

@@ -168,9 +168,9 @@ def _kinds(store: FeatureStore, rows: Rows) -> tuple[Any, tuple[str, ...]]:
     if store.multilabels is None:
         return store.labels[rows], store.classes
     labels = store.multilabels[rows]
-    count = labels.sum(axis=1)
-    kinds = np.where(count == 1, labels.argmax(axis=1), np.where(count > 1, len(store.classes), -1))
-    return kinds, (*store.classes, "several classes")
+    count, several = labels.sum(axis=1), len(store.classes)
+    kinds = np.select([~store.labelled[rows], count == 0, count > 1], [-1, several + 1, several], labels.argmax(axis=1))
+    return kinds, (*store.classes, "several of them", "none of them")
 
 
 def _map_words(survey: Survey, method: MapMethod, on_map: int, n: int) -> str:

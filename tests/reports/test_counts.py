@@ -34,6 +34,8 @@ def test_several_labels_are_counted_each(tmp_path):
     counts = counts_of(store)
     np.testing.assert_array_equal(counts.totals, store.multilabels.sum(axis=0))
     assert counts.unlabelled.sum() == 1
+    shares = [row[2]["value"] for row in counts.rows()[1]]
+    assert shares == pytest.approx(store.multilabels[store.labelled].mean(axis=0))
 
 
 def test_splits_that_differ_by_more_than_chance_are_told(tmp_path):

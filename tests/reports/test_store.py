@@ -296,6 +296,14 @@ def test_stores_of_all_kinds_have_pages(task, tmp_path, browser):
         assert spots(browser)[3][2][0] == "1, -3e+300"
 
 
+def test_several_labels_are_a_kind_of_their_own_on_the_map(tmp_path):
+    store = made(tmp_path, "multilabel")
+    kinds, names = _sections._kinds(store, np.arange(40))
+    assert names == ("a", "b", "c", "several of them", "none of them")
+    wanted = [{0: 4, 1: 0, 2: 1, 3: 3, 4: 2, 5: 3, 6: 3, 7: 3}[row % 8] for row in range(39)]  # bits of the row
+    assert kinds.tolist() == [*wanted, -1]
+
+
 def test_of_maps_and_views_the_averages_and_plain_images_are_on_the_map(tmp_path):
     from sklearn.decomposition import PCA
 
