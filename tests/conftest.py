@@ -3,6 +3,10 @@
 from contextlib import closing
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("featx", deadline=None)  # how long a test takes says how busy the machine is
+settings.load_profile("featx")
 
 
 @pytest.fixture(scope="session")

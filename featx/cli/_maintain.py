@@ -71,7 +71,7 @@ def export(
     Examples:
       featx export photos --to parquet
       featx export photos --to csv --split train --out train.csv
-      featx export photos --to projector --out logs/ && tensorboard --logdir logs/
+      featx export photos --to projector --out logs/
     """
     from featx.store import EXPORT_SUFFIXES, export_store, find_store
 

@@ -11,7 +11,7 @@ from featx.caching._known import Known, KnownViews, gather, image_rows, stores_o
 from tests.store.helpers import make_features, make_spec, make_table, save
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_rows_come_from_where_they_are(data):
     shape = data.draw(st.sampled_from([(3,), (2, 2, 3)]))

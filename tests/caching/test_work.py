@@ -123,7 +123,7 @@ albums = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(-1, 6), min_si
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(albums, albums, albums, st.booleans(), st.integers(1, 4))
 def test_a_source_that_changes(first, second, third, rehash, batch_size):
     with tempfile.TemporaryDirectory() as name:

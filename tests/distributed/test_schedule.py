@@ -5,7 +5,7 @@ import random
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.distributed._schedule import Schedule
@@ -130,7 +130,6 @@ def test_what_is_of_no_use_is_done_again(clock):
     assert schedule.take(1) == (A, None)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
 def test_all_is_done_by_workers_that_are_slow_or_lost(length, workers, seed):
     """Play it with a clock: every share counts once, and nobody waits for nothing."""

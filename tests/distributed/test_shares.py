@@ -1,7 +1,7 @@
 """Shares: every position once, cut where batches end, alike in bytes, and the same when work is taken up again."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.distributed._shares import shares_of
@@ -16,7 +16,6 @@ def positions(shares):
     return [position for start, stop in shares for position in range(start, stop)]
 
 
-@settings(deadline=None)
 @given(SIZES, NUMBERS, st.data())
 def test_every_missing_position_is_in_one_share(sizes, numbers, data):
     edges = sorted(data.draw(st.sets(st.integers(0, len(sizes)), max_size=8)))
@@ -33,7 +32,6 @@ def test_every_missing_position_is_in_one_share(sizes, numbers, data):
     assert {start for start, _ in shares} <= starts
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(1, 20), st.integers(1, 20))
 def test_shares_are_alike_in_bytes(sizes, batch_size, at_least):
     known = [size for size in sizes if size >= 0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.errors import ParameterError
@@ -30,7 +30,6 @@ def plain_error(y, scores, bins):
     return sum(count / len(y) * abs(right / count - sure / count) for count, sure, right in sums if count)
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 60), k=st.integers(1, 5), bins=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_calibration_error_is_its_definition(n, k, bins, seed):
     y, scores = answers(n, k, seed)
@@ -77,7 +76,6 @@ def test_the_interval_of_a_calibrated_heads_error_reaches_nearly_zero():
     assert wrong.figures["expected_calibration_error"].low > 0.05
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 40), levels=st.integers(2, 30), precision=st.floats(0.05, 1), seed=st.integers(0, 1000))
 def test_reject_threshold_is_the_smallest_that_keeps_its_word(n, levels, precision, seed):
     generator = np.random.default_rng(seed)

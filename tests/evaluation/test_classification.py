@@ -64,7 +64,7 @@ def compare(y, scores, classes, columns, evaluation, is_probability):
         assert np.isfinite([figure.low, figure.high]).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     data=st.data(),
     k=st.integers(2, 7),
@@ -133,7 +133,7 @@ def test_wilson_interval_equals_published_values(right, n, low, high):
     np.testing.assert_allclose(evaluation.accuracy_interval, (low, high), atol=5e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(n=st.integers(1, 500), data=st.data())
 def test_wilson_bounds_solve_the_score_equation(n, data):
     right = data.draw(st.integers(0, n))

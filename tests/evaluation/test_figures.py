@@ -102,7 +102,7 @@ def test_older_figures_are_judged_anew_by_their_confusion():
     assert Evaluation.from_dict({**OLD, "log_loss": None}).log_loss is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(counts=st.lists(st.integers(0, 9), min_size=9, max_size=9).filter(any))
 def test_a_confusion_tells_what_its_rows_would(counts):
     confusion = np.array(counts).reshape(3, 3)

@@ -9,7 +9,7 @@ from featx.errors import ParameterError
 from featx.evaluation import evaluate_multilabel, evaluate_predictions, evaluate_regression, headline_value
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(1, 20), seed=st.integers(0, 1000), is_probability=st.booleans())
 def test_is_that_of_the_evaluation(n, seed, is_probability):
     generator = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ def flipped(n, k, seed=0, noise=0.1, sharpness=3.0):
     return np.where(wrong, (truth + generator.integers(1, k, n)) % k, truth), wrong, truth, probabilities
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(20, 200),
     k=st.integers(2, 6),

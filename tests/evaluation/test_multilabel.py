@@ -23,7 +23,7 @@ def judged(truth, scores, **changes):
     return evaluate_multilabel(truth, scores, **{"classes": classes, "is_probability": True, **changes})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(1, 40), k=st.integers(2, 6), seed=st.integers(0, 10**6), is_probability=st.booleans())
 def test_equals_scikit_learn(n, k, seed, is_probability):
     truth, scores = rows(n, k, seed)

@@ -33,7 +33,6 @@ def delong(positive, scores):
     return wins.mean(axis=1).var(ddof=1) / mine.size + wins.mean(axis=0).var(ddof=1) / others.size
 
 
-@settings(deadline=None)
 @given(ranked())
 def test_values_equal_scikit_learns_and_the_variance_delongs(rows):
     positive, scores = rows
@@ -45,7 +44,7 @@ def test_values_equal_scikit_learns_and_the_variance_delongs(rows):
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ranked())
 def test_influence_is_the_change_by_a_rows_weight(rows):
     positive, scores = rows

@@ -18,7 +18,7 @@ def pairs(n, t, seed=0):
     return truth, truth + generator.normal(size=(n, t)) * truth.std(axis=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(2, 40), t=st.integers(1, 3), seed=st.integers(0, 10**6), ties=st.booleans())
 def test_equals_scikit_learn_and_scipy(n, t, seed, ties):
     truth, values = pairs(n, t, seed)

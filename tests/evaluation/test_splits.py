@@ -165,7 +165,7 @@ def test_folds_of_single_rows_are_as_even_as_scikit_learns(counts, seed):
     assert unevenness(labels, folds) <= unevenness(labels, reference) + 1e-12
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000))
 def test_folds_of_groups_are_about_as_even_as_scikit_learns(seed):
     generator = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def promises(folds, n, groups):
         assert not set(groups[train]) & set(groups[test])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables(), k=st.integers(2, 5), seed=st.integers(0, 1000))
 def test_folds_keep_their_promises(table, k, seed):
     labels, values, groups = table
@@ -45,7 +45,7 @@ def test_folds_keep_their_promises(table, k, seed):
             np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables(), fraction=st.floats(0.05, 0.95), seed=st.integers(0, 1000))
 def test_splits_keep_their_promises(table, fraction, seed):
     labels, values, groups = table

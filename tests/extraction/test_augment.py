@@ -107,7 +107,7 @@ class TestText:
 
     numbers = st.decimals(0, 1, places=3).map(str)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.sampled_from(["hflip", "vflip", "grayscale", "affine", "colorjitter"]), min_size=1), st.data())
     def test_written_and_read_again(self, names, data):
         words = []

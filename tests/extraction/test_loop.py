@@ -99,7 +99,7 @@ def test_features_that_are_not_finite_are_flagged_and_shift_nothing():
     assert [row for row, _ in got[1].failures] == [4, 5, 6, 7]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     contents=st.lists(st.integers(0, 9), min_size=1, max_size=40),
     known=st.sets(st.integers(0, 9)),
@@ -172,7 +172,7 @@ def views_of(colour):
     return np.stack(drawn).reshape(4, -1).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     contents=st.lists(st.integers(0, 9), min_size=1, max_size=25),
     known=st.dictionaries(st.integers(0, 9), st.integers(0, 4)),
@@ -303,7 +303,7 @@ def test_an_engine_of_one_core_runs_as_many_batches_at_a_time_as_there_are_threa
     np.testing.assert_array_equal(rows[:, 0], np.arange(24))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     contents=st.lists(st.integers(0, 9), min_size=1, max_size=40),
     nan=st.sets(st.integers(0, 9), max_size=2),

@@ -61,7 +61,7 @@ pairs = st.tuples(st.integers(4, 40), st.integers(4, 40))
 @example([(90, 41), (41, 90), (33, 33)], (20, 20), (36, 36), True, "squash", "bicubic", 0)  # of either order
 @example([(1, 1), (2, 3), (120, 120)], (28, 28), (32, 32), True, "crop", "lanczos", 0)
 @example([(36, 80), (80, 36)], (40, 40), (36, 36), True, "crop", "hamming", 0)  # a side stays as it is; padded
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equal_to_preprocess_to_the_pixel(sizes, crop, aim, square, resize, interpolation, seed):
     preprocessing = Preprocessing(
         crop_size=(crop[0], crop[0]) if square else crop,

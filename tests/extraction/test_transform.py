@@ -27,7 +27,7 @@ filters = st.sampled_from(FILTERS)
 @example((1, 1), 32, 4, "bicubic", 0)
 @example((5, 80), 8, 0, "lanczos", 0)
 @example((31, 33), 32, 0, "bilinear", 0)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_equal_to_resize_and_centercrop(size, crop, more, interpolation, seed):
     assume(max(size) * (crop + more) <= 16 * crop * min(size))  # longer ones have a test of their own
     image = picture(seed, size=size)
@@ -48,7 +48,7 @@ def test_equal_to_resize_and_centercrop(size, crop, more, interpolation, seed):
     st.sampled_from(["center", "squash", "border"]),
     filters,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_equal_to_timms_transform(size, crop, square, crop_pct, mode, interpolation):
     crop = (crop[0], crop[0]) if square else crop
     long = max(size) / min(size) * max(crop) / min(crop) > 14 * crop_pct  # longer ones have a test of their own
@@ -79,7 +79,7 @@ def test_equal_to_timms_transform(size, crop, square, crop_pct, mode, interpolat
 @example((300, 50), (60, 20), (40, 4), "bicubic", 0)
 @example((100, 200), (40, 90), (10, 10), "lanczos", 1)  # just not yet
 @example((100, 202), (40, 90), (10, 10), "lanczos", 1)  # already
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_what_is_cut_off_is_not_missed(size, crop, more, interpolation, seed):
     """Heights and widths scaled differently, up and down: the crop of Pillow's plain resize."""
     width, height = crop[0] + more[0], crop[1] + more[1]
@@ -193,7 +193,7 @@ def drafted(data, scale):
     st.integers(1, 8),
 )
 @example((64, 48), (6, 6), "crop", 6)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_fast_decodes_at_twice_the_resized_size_or_more(size, aim, resize, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation

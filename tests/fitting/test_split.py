@@ -21,6 +21,7 @@ def table(splits=None, labels=None, groups=None):
         splits=np.array(splits if splits is not None else [""] * len(labels)),
         groups=np.array(groups if groups is not None else [str(i) for i in range(len(labels))]),
         keys=tuple(map(str, range(len(labels)))),
+        rows=np.arange(len(labels)),
         specs=(),
     )
 

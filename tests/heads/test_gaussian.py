@@ -81,7 +81,7 @@ def test_lda_takes_scales_that_leave_scikit_learn_none():
     np.testing.assert_allclose(LDAClassifier(None).fit(X * scale, y).predict_proba(X * scale), plain, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(8, 40), st.integers(1, 40), st.integers(2, 4), st.integers(0, 1000))
 def test_shrinkage_of_ledoit_and_wolf_is_scikit_learns(n, d, k, seed):
     X, y = clouds(n, d, k, seed=seed)

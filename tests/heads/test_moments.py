@@ -99,7 +99,7 @@ def test_folds_are_sums_of_parts_and_each_row_is_read_once(monkeypatch):
     assert sum(read) == 300
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 40),
     st.sampled_from([np.float64, np.float32]),

@@ -55,7 +55,7 @@ def test_nearest_rows_are_those_of_all_distances(dtype, metric, tmp_path):
     np.testing.assert_allclose(distances, theirs, atol=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 70),
     st.integers(1, 3),

@@ -143,7 +143,7 @@ def test_products_in_float32_change_little(monkeypatch):
     assert 0 < difference < 1e-4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(4, 25), st.integers(1, 25), st.integers(2, 4), st.floats(-3, 4), st.booleans(), st.integers(0, 1000))
 def test_any_shape_is_scikit_learns(n, d, k, exponent, standardize, seed):
     X, y = clouds(n, d, min(k, n - 1), seed=seed)

@@ -59,7 +59,7 @@ def test_what_comes_back_answers_as_before(tmp_path, name, task, k, standardize)
     assert isinstance(loaded, LinearClassifier) is (name in LINEAR)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     k=st.integers(2, 5),
     d=st.integers(1, 9),

@@ -107,7 +107,7 @@ def test_a_users_own_style_moves_nothing():
         assert {axes.title.get_color() for axes in figure.axes} == {PALETTE["ink"]}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @example(["\xad", "a\u200bb", "\ufe0f"])
 @given(st.lists(st.text(max_size=120), min_size=1, max_size=4))
 def test_any_title_is_legible(titles):

@@ -39,7 +39,7 @@ def is_a_tree(files):
     return not any(f"{a}/" in b for a in files for b in files if b.startswith(f"{a}/"))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(files=trees.filter(is_a_tree), form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_folder_zip_and_tar_are_the_same(files, form):
     with tempfile.TemporaryDirectory() as name:
@@ -274,7 +274,7 @@ def test_tar_formats_and_long_names(tmp_path, form):
     assert source.samples[0].key == key
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     suffix=st.sampled_from(["zip", "tar"]),
     edits=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=4),

@@ -283,7 +283,7 @@ def test_truncated_files_are_refused(form):
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     form=st.sampled_from(sorted(FILES)),
     edits=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=6),

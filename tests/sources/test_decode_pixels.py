@@ -75,7 +75,7 @@ def decoded_by_simplejpeg(monkeypatch):
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(jpegs())
 def test_pixels_are_those_of_pillow(data):
     got = decode_pixels(data)
@@ -84,7 +84,7 @@ def test_pixels_are_those_of_pillow(data):
     assert (got.dtype, got.flags.c_contiguous, got.flags.writeable) == (np.uint8, True, True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(jpegs(), st.integers(1, 40), st.integers(1, 40))
 def test_a_jpeg_is_decoded_at_the_smallest_size_that_is_enough(data, width, height):
     whole = by_pillow(data)
@@ -104,7 +104,7 @@ def test_a_jpeg_is_decoded_at_the_smallest_size_that_is_enough(data, width, heig
     np.testing.assert_array_equal(got, np.asarray(decode_image(data, enough=enough)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     jpegs(),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),

@@ -133,7 +133,7 @@ def test_manifests_of_paths_and_columns_of_images_are_told_apart(tmp_path, colum
     assert type(source) is kind
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     images=st.lists(st.binary(max_size=60), min_size=1, max_size=40),
     rows=st.integers(1, 12),

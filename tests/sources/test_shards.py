@@ -18,7 +18,7 @@ nested = st.tuples(words, ranges | lists).map(lambda pair: f"{{{pair[0]},x{pair[
 patterns = st.lists(words | ranges | lists | nested, max_size=3).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(patterns)
 def test_braces_are_as_other_shells_expand_them(pattern):
     assert sorted(expand(pattern)) == sorted(set(braceexpand(pattern)))

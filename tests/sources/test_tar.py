@@ -53,7 +53,7 @@ def write(entries, form, pax_headers=None):
     return stream.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(entries=members, form=st.sampled_from(FORMS), comment=st.booleans())
 def test_as_pythons_own_reader_sees_it(entries, form, comment):
     pax_headers = {"comment": "for all of them"} if comment and entries and form == tarfile.PAX_FORMAT else None

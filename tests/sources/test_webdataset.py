@@ -130,7 +130,7 @@ def yielded(path):
         return list(group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shards=shards, form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_what_is_read_is_what_webdataset_yields(shards, form):
     with tempfile.TemporaryDirectory() as name:

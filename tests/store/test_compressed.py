@@ -67,7 +67,7 @@ def indices(draw, shape):
     return tuple(items)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_indexing_is_numpys(pairs, data):
     array, features = pairs[data.draw(st.integers(0, len(pairs) - 1))]

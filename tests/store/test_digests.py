@@ -1,7 +1,7 @@
 import hashlib
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.store._chunks import chunk_rows
@@ -9,7 +9,6 @@ from featx.store._digests import BlockDigests, array_digest, block_digests, rows
 from tests.store.helpers import make_features, save
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.lists(st.integers(0, 12), max_size=6), st.sampled_from(["float32", "float16"]))
 def test_digests_do_not_depend_on_the_blocks_rows_arrive_in(rows, lengths, dtype):
     whole = make_features(sum(lengths), 2, 3, dtype=dtype)

@@ -153,7 +153,7 @@ def without_nan_signs(features):
 
 
 @pytest.mark.parametrize("to", EXPORT_SUFFIXES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=ugly_stores(), data=st.data())
 def test_whatever_is_exported_is_read_back_exactly(tmp_path, to, case, data):
     features, samples = case
@@ -304,7 +304,7 @@ def long_store(tmp_path_factory):
     return save(tmp_path_factory.mktemp("long") / "a.h5", make_features(1200, 600))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.sets(st.integers(0, 1199)))
 def test_rows_are_checked_and_in_order(long_store, rows):
     index = np.array(sorted(rows), dtype=np.int64)

@@ -228,7 +228,7 @@ def test_a_store_that_is_there_stays_unless_it_may_go(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["npz", "memmap"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=ugly_stores())
 def test_what_was_exported_comes_back(tmp_path, to, case):
     features, samples = case

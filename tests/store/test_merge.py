@@ -80,7 +80,7 @@ keys = st.sampled_from(["a", "b", "c", "a/b", "\udcff", "é", "a\nb"])
 rows = st.dictionaries(keys, st.tuples(st.none() | st.sampled_from(["10", "9", "-1"]), st.sampled_from(["", "train"])))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables=st.lists(rows.filter(bool), min_size=2, max_size=4), failed=st.lists(keys, max_size=3, unique=True))
 def test_merging_is_what_a_dict_would_do(tmp_path, tables, failed):
     stores = [

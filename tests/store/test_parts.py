@@ -34,7 +34,7 @@ def file_of(workspace, start, stop):
     return workspace.folder / f"part-{start:012d}-{stop:012d}.npz"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_parts_written_in_any_order_come_back_in_theirs(tmp_path, data):
     stop = data.draw(st.integers(1, 30))

@@ -89,7 +89,7 @@ def test_age(cache):
     assert sorted(os.listdir(cache)) == [new.name]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ages=st.lists(st.integers(0, 50), min_size=1, max_size=5, unique=True), share=st.floats(0, 1.2))
 def test_a_budget_takes_the_oldest_and_no_more_than_needed(cache, ages, share):
     for path in cache.glob("*.h5"):

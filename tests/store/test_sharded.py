@@ -43,7 +43,7 @@ def pairs(tmp_path_factory):
     return found
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_indexing_is_numpys(pairs, data):
     array, features = data.draw(st.sampled_from(pairs), label="store")
@@ -59,7 +59,7 @@ def test_indexing_is_numpys(pairs, data):
     assert np.array_equal(found, expected)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_split_into_shards_is_the_same_store(tmp_path, data):
     rows, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 3))

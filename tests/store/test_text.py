@@ -1,6 +1,6 @@
 import os
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featx.store._format import LONGEST_REASON
@@ -10,7 +10,6 @@ from featx.store._text import check_names, clean_reason, decode, encode
 file_names = st.binary(max_size=40).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
 
 
-@settings(deadline=None)
 @given(st.lists(file_names))
 def test_every_file_name_survives(names):
     check_names("names", names, unique=False)
@@ -23,7 +22,6 @@ def test_spaces_at_the_end_and_empty_names_survive():
     assert encode(()).dtype.itemsize == 1
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(categories=None), max_size=50))
 def test_a_reason_can_always_be_stored(reason):
     cleaned = clean_reason(reason)

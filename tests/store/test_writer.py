@@ -62,7 +62,7 @@ def stores(draw):
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stores())
 def test_whatever_is_written_is_read_back_exactly(tmp_path, case):
     features, arguments = case
