@@ -91,19 +91,22 @@ class Closeness:
         threshold = _NEAR * self.typical_distance()
         first = np.repeat(np.arange(len(self.near)), self.near.shape[1])
         pairs, distances = np.column_stack([first, self.near.ravel()]), self.distances.ravel()
-        crowded = np.flatnonzero((self.lengths > 0) & (self.least[:, -1] <= threshold + _SLACK))
-        more = min(_CROWD, len(crowded) - 1, _CROWD_PAIRS // max(1, len(crowded)))
-        if more > 0 and len(self.near) > NEIGHBORS + 1:  # others may be as near as the ten
-            near, least = _nearest(self.points[crowded], more)
-            sure = least <= threshold + _SLACK
-            others = np.column_stack([np.repeat(crowded, sure.sum(axis=1)), crowded[near[sure]]])
-            pairs = np.concatenate([pairs, others])
-            distances = np.concatenate(
-                [distances, _distances(self.values, self.lengths, others[:, 0], others[:, 1:])[:, 0]]
-            )
+        others = self._crowd(threshold + _SLACK)
+        away = _distances(self.values, self.lengths, others[:, 0], others[:, 1:])[:, 0]
+        pairs, distances = np.concatenate([pairs, others]), np.concatenate([distances, away])
         close = distances < threshold
         pairs, places = np.unique(np.sort(pairs[close], axis=1), axis=0, return_index=True)
         return pairs, distances[close][places], threshold
+
+    def _crowd(self, least: float) -> Rows:
+        """Return pairs of samples that may be as near as that, where the ten nearest may be not all that are."""
+        crowded = np.flatnonzero((self.lengths > 0) & (self.least[:, -1] <= least))
+        more = min(_CROWD, len(crowded) - 1, _CROWD_PAIRS // max(1, len(crowded)))
+        if more < 1 or self.near.shape[1] < NEIGHBORS:
+            return np.empty((0, 2), dtype=np.int64)
+        near, lower = _nearest(self.points[crowded], more)
+        maybe = lower <= least
+        return np.column_stack([np.repeat(crowded, maybe.sum(axis=1)), crowded[near[maybe]]])
 
     def farthest(self, count: int) -> tuple[Rows, Floats]:
         """Return the samples that are farthest from their nearest others.
