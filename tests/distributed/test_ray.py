@@ -1,7 +1,9 @@
 """Two workers on a Ray cluster of this machine: the store is what one process makes, whatever happens to them."""
 
+import importlib
 import os
 import signal
+import tarfile
 
 import numpy as np
 import pytest
@@ -179,6 +181,29 @@ def test_an_error_is_what_it_is_without_ray(photos, tmp_path):
     with pytest.raises(RuntimeError, match="the network is broken"):
         on_ray(photos, tmp_path / "cache", "failing_net")
     assert not list((tmp_path / "cache").glob("*.h5"))
+
+
+def test_what_workers_cannot_import_is_told(photos, tmp_path, monkeypatch):
+    (tmp_path / "mine_alone.py").write_text("from featx.sources import FolderSource\nclass Mine(FolderSource): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = importlib.import_module("mine_alone").Mine(photos)
+    with pytest.raises(
+        EngineError, match=r"a worker .* lacks what the work needs \(No module named 'mine_alone'\): inst"
+    ):
+        on_ray(source, tmp_path / "cache")
+
+
+def test_samples_in_shards_become_features_in_shards(photos, tmp_path, one):
+    (tmp_path / "set").mkdir()
+    for number, folder in enumerate(("train", "val")):
+        with tarfile.open(tmp_path / "set" / f"{folder}-{number:04d}.tar", "w") as shard:
+            for file in sorted((photos / folder).rglob("0*.png")):
+                shard.add(file, f"{file.parent.name}-{file.name}")
+    two = on_ray(tmp_path / "set", tmp_path / "two", shards=2)
+    ((alone,), *_) = extracted(tmp_path / "set", tmp_path / "three", batch_size=4, engine="torch")
+    assert len(list((tmp_path / "two").rglob("*.h5"))) == 3
+    assert len(two.store) == 48
+    assert_alike(two, alone)
 
 
 def test_parts_may_come_through_another_folder(photos, tmp_path, one, monkeypatch):
