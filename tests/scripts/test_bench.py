@@ -42,7 +42,7 @@ def test_a_peer_that_cannot_be_installed_is_said_so(bench, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_cluster_runs(tmp_path):
-    options = ["--images", "200", "--size", "64", "64", "--rounds", "1", "--folder", str(tmp_path)]
+    options = ["--images", "200", "--size", "100", "100", "--rounds", "1", "--folder", str(tmp_path)]
     command = [sys.executable, str(SCRIPTS / "bench_ray"), *options]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True).stdout
     assert "| one process |" in printed
