@@ -11,6 +11,7 @@ from featx.cli._fit import show_run
 from featx.cli._options import cache_option
 from featx.cli._output import progress_bar
 from featx.cli._predict import prediction_line
+from featx.cli._report import file_name_of
 
 __all__ = ["demo", "write_digits"]
 
@@ -44,7 +45,7 @@ def _say(*words: object) -> None:
 @click.command(short_help="The whole way on 1,797 handwritten digits; no download, about a minute.")
 @cache_option
 def demo(cache: str | None) -> None:
-    """Extract, fit a head and predict on 1,797 handwritten digits; needs no download, takes about a minute.
+    """Extract, fit a head, predict and report on 1,797 handwritten digits; needs no download, takes about a minute.
 
     \b
     Example:
@@ -53,6 +54,7 @@ def demo(cache: str | None) -> None:
     from featx.caching import extract_layers
     from featx.fitting import fit_head
     from featx.prediction import load
+    from featx.reports import run_report, write_page
     from featx.store import cache_folder
 
     began = time.monotonic()
@@ -75,4 +77,8 @@ def demo(cache: str | None) -> None:
     _say("predict", path, *images)
     for answer in load(run).predict(images):
         click.echo(prediction_line(answer, 3))
-    click.echo(f"\nall of it in {time.monotonic() - began:.0f} s; the figures are in {path / 'report.md'}")
+
+    _say("report", path, *common)
+    page = write_page(run_report(path, cache=cache).page, file_name_of(path.name))
+    click.echo(page)
+    click.echo(f"\nall of it in {time.monotonic() - began:.0f} s; open {page.resolve().as_uri()} in a browser")

@@ -12,7 +12,7 @@ from featx.errors import StoreError, printable
 if TYPE_CHECKING:
     from featx.store import FeatureStore
 
-__all__ = ["report"]
+__all__ = ["file_name_of", "report"]
 
 METHODS = ("pca", "tsne", "umap")
 
@@ -92,7 +92,7 @@ def report(
         made, name = compare_report(targets, **options, cache=cache), "comparison"
     else:
         made, name = run_report(first, **options, cache=cache), find_run(first).resolve().name
-    click.echo(plain(write_page(made.page, out or _file_name(name))))
+    click.echo(plain(write_page(made.page, out or file_name_of(name))))
     if figures is not None:
         for path in save_figures(made.figures, figures):
             click.echo(plain(path))
@@ -110,6 +110,7 @@ def _find_store(name: str, cache: str | None) -> "FeatureStore":
     return open_store(path)
 
 
-def _file_name(name: str) -> str:
+def file_name_of(name: str) -> str:
+    """Return what the report of a run or store is called."""
     short = name.encode("utf-8", "surrogateescape")[:_MAX_BYTES].decode("utf-8", "ignore")
     return f"report-{short}.html"

@@ -195,11 +195,13 @@ def test_demo_is_the_whole_way(featx, here, monkeypatch):
     whole = caching.extract_layers
     monkeypatch.setattr(caching, "extract_layers", lambda source, **options: whole(source, BACKBONE, **options))
     lines = featx("demo").out.splitlines()
-    assert sum(line.startswith("$ featx ") for line in lines) == 3
+    assert sum(line.startswith("$ featx ") for line in lines) == 4
     store = library.find_store("digits")
     assert store.summary()["splits"] == {"test": 359, "train": 1438}
     assert len(store.classes) == 10
     folders = list((here / "runs").iterdir())
     assert len(folders) == 1
     assert sum(line.startswith("cache/demo/digits/test/") for line in lines) == 6
-    assert lines[-1].endswith(f"the figures are in runs/{folders[0].name}/report.md")
+    page = here / f"report-{folders[0].name}.html"
+    assert lines[-1].endswith(f"open {page.as_uri()} in a browser")
+    assert folders[0].name in page.read_text(encoding="utf-8")
