@@ -38,6 +38,10 @@ _CROWD, _CROWD_PAIRS = 64, 1_000_000
 _FIRST = 64
 """Samples that are compared with all others at first; of more than 6,400, one in a hundred."""
 
+_COMPARED = 2_000
+"""Samples that are compared with all others at most. Of features that are mostly noise all are equally far, and no bound
+tells which need not be."""
+
 _QUERY_VALUES = 1 << 24
 """Products with all others that are held at a time."""
 
@@ -121,7 +125,8 @@ class Closeness:
             Farthest first; fewer if there are no more.
         distances : ndarray of shape (count,)
             Mean cosine distance to the ten nearest. It is exact: those the sketch holds to be nearest are at least as
-            far as the nearest are, and all whose distance to them is large enough are compared with all others.
+            far as the nearest are, and all whose distance to them is large enough are compared with all others; where
+            these are more than 2,000, only so many, those with the largest.
         """
         n, m = self.near.shape
         if not m:
@@ -129,11 +134,12 @@ class Closeness:
         at_most = self.distances.mean(axis=1) + _SLACK
         order = np.argsort(-at_most, kind="stable")
         exact = np.empty(0)
-        while len(exact) < n:
+        most = min(n, max(count, _COMPARED))
+        while len(exact) < most:
             start = len(exact)
             if start >= count and np.partition(exact, -count)[-count] >= at_most[order[start]]:
                 break
-            batch = order[start : start + max(_FIRST, n // 100, start)]
+            batch = order[start : min(most, start + max(_FIRST, n // 100, start))]
             exact = np.concatenate([exact, self._nearest_distances(batch).mean(axis=1)])
         best = np.argsort(-exact, kind="stable")[:count]
         return order[best], exact[best]
