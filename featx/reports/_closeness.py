@@ -39,8 +39,8 @@ _FIRST = 64
 """Samples that are compared with all others at first; of more than 6,400, one in a hundred."""
 
 _COMPARED = 2_000
-"""Samples that are compared with all others at most. Of features that are mostly noise all are equally far, and no bound
-tells which need not be."""
+"""Samples that are compared with all others at most. Of features that are mostly noise all are equally far, and no
+bound tells which need not be."""
 
 _QUERY_VALUES = 1 << 24
 """Products with all others that are held at a time."""
