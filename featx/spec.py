@@ -39,9 +39,12 @@ Precision = Literal["fp32", "bf16", "fp16"]
 StoredDtype = Literal["float32", "float16"]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def canonical_json(value: object) -> str:
     """Return `value` as JSON with sorted keys, no spaces and ASCII only: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest_of(value: object) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.caching._index import Integers, as_digests
+from featx.caching._known import KnownViews
 from featx.caching._targets import Wanted
 from featx.errors import SampleError
 from featx.extraction import Batch, Engine, Timings, extract_batches
@@ -32,11 +34,11 @@ class Job:
     Parameters
     ----------
     source : Source
-    order : sequence of int
+    order : ndarray of int64
         Indices of the samples whose features are not known.
     wanted : sequence of Wanted
         What is to come of each.
-    known : callable
+    known : KnownViews
         Says of how many leading views of a content the features are known for all that is wanted.
     workspace : Workspace
         Where the parts go.
@@ -47,9 +49,9 @@ class Job:
     """
 
     source: Source
-    order: Sequence[int]
+    order: Integers
     wanted: Sequence[Wanted]
-    known: Callable[[str], int]
+    known: KnownViews
     workspace: Workspace
     batch_size: int
     workers: int
@@ -57,26 +59,48 @@ class Job:
 
 
 def missing(job: Job) -> tuple[Ranges, set[str]]:
-    """Return the stretches of the order that no part covers, and the digests of what the parts have.
+    """Return the stretches of the order that no part covers, and, if there are any, the digests of what the parts have.
 
     A part that leans on features that were there and are no more is deleted: it is made again, as damaged ones are.
     """
-    gaps: Ranges = []
-    done, computed = 0, set[str]()
-    views = job.wanted[0].spec.views
     job.workspace.ranges()  # damaged parts are deleted
+    lean: dict[int, set[str]] = {}
     for part in job.workspace.parts():
-        rows = list(zip(part.digests.tolist(), part.fresh.tolist(), strict=True))
-        if any(job.known(digest) < views - fresh for digest, fresh in rows if fresh or digest not in computed):
+        if _lacks(job, part):
             job.workspace.discard(part)
-            continue
-        if part.start > done:
-            gaps.append((done, part.start))
-        done = part.stop
-        computed.update(digest for digest, fresh in rows if fresh)
+        else:
+            lean[part.start] = _leans_on(job, part)
+    needed = set[str]().union(*lean.values())
+    given = {part.start: needed.intersection(part.digests[part.fresh > 0].tolist()) for part in job.workspace.parts()}
+    while lost := {start for start in given if not lean[start] <= set().union(*given.values())}:
+        for part in job.workspace.parts():
+            if part.start in lost:
+                job.workspace.discard(part)
+                del given[part.start]
+    gaps: Ranges = []
+    done = 0
+    for start, stop in job.workspace.ranges():
+        if start > done:
+            gaps.append((done, start))
+        done = stop
     if done < len(job.order):
         gaps.append((done, len(job.order)))
-    return gaps, computed
+    if not gaps:
+        return [], set()
+    return gaps, {digest for part in job.workspace.parts() for digest in part.digests[part.fresh > 0].tolist()}
+
+
+def _leans_on(job: Job, part: Part) -> set[str]:
+    """Return the contents whose features come neither with their rows in the part nor from a store."""
+    others = part.digests[part.fresh == 0]
+    return set(others[job.known.of(as_digests(others)) < job.wanted[0].spec.views].tolist())
+
+
+def _lacks(job: Job, part: Part) -> bool:
+    """Return whether stores do not have the first views, where a part has only the last ones."""
+    views = job.wanted[0].spec.views
+    some = (part.fresh > 0) & (part.fresh < views)
+    return bool((job.known.of(as_digests(part.digests[some])) < views - part.fresh[some]).any())
 
 
 def compute(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from featx.caching._cluster import Cluster, ThisMachine
 from featx.caching._compute import Progress
+from featx.caching._join import Changes
 from featx.caching._network import Network
 from featx.caching._targets import Target, existing_store, listing_digest, path_of
-from featx.caching._work import Changes, fill_stores
+from featx.caching._work import fill_stores
 from featx.errors import ParameterError
 from featx.extraction import ENGINE_NAMES
 from featx.sources import open_source

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.caching._index import DigestIndex, Digests, Integers, as_digests
 from featx.errors import StoreError
 from featx.spec import ExtractionSpec
 from featx.store import FeatureStore, LazyArray, open_store
@@ -43,30 +44,40 @@ class Known:
     def __init__(self, spec: ExtractionSpec, stores: Sequence[FeatureStore]) -> None:
         shared = {store.path: spec.shared_views(store.spec) for store in stores}
         self.stores = tuple(sorted(stores, key=lambda store: (-shared[store.path], store.spec != spec)))
-        self._shared = [shared[store.path] for store in self.stores]
-        self._places: dict[str, tuple[int, int]] = {}
-        for number, store in enumerate(self.stores):
-            for row, digest in enumerate(store.digests):
-                self._places.setdefault(digest, (number, row))
+        self.shared = [shared[store.path] for store in self.stores]
+        self.indices = [DigestIndex(store.digest_column) for store in self.stores]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+    def places(self, digests: Digests) -> tuple[Integers, Integers]:
+        """Return where the features of some contents are.
 
-    def views(self, digest: str) -> int:
-        """Return of how many leading views of a content the features are known."""
-        place = self._places.get(digest)
-        return 0 if place is None else self._shared[place[0]]
+        Parameters
+        ----------
+        digests : ndarray of S64, shape (m,)
 
-    def place(self, digest: str) -> tuple[int, int]:
-        """Return the number of the store, and of the row of the first view in its :func:`image_rows`."""
-        number, row = self._places[digest]
-        return number, row * self.stores[number].spec.views
+        Returns
+        -------
+        numbers : ndarray of int64, shape (m,)
+            Of the store; -1 where the content is not known.
+        rows : ndarray of int64, shape (m,)
+            Of the first view in the store's :func:`image_rows`.
+        """
+        numbers, rows = np.full((2, len(digests)), -1, dtype=np.int64)
+        for number, (store, index) in enumerate(zip(self.stores, self.indices, strict=True)):
+            left = np.flatnonzero(numbers < 0)
+            found = index.rows(digests[left])
+            left, found = left[found >= 0], found[found >= 0]
+            numbers[left], rows[left] = number, found * store.spec.views
+        return numbers, rows
+
+    def views(self, digests: Digests) -> Integers:
+        """Return of how many leading views of some contents the features are known, int64 of shape (m,)."""
+        return np.array([*self.shared, 0], dtype=np.int64)[self.places(digests)[0]]
 
 
 class KnownViews:
     """Says of how many leading views of a content the features are known in all of several :class:`Known`.
 
-    What another process is given is a sorted table, whose memory the processes of a machine may share.
+    What another process is given is a table, whose memory the processes of a machine may share.
 
     Parameters
     ----------
@@ -77,28 +88,32 @@ class KnownViews:
         self._knowns = tuple(knowns)
 
     def __call__(self, digest: str) -> int:
-        return min(known.views(digest) for known in self._knowns)
+        return int(self.of(as_digests([digest]))[0])
+
+    def of(self, digests: Digests) -> Integers:
+        """Return the number for each of some digests, int64 of shape (m,)."""
+        return np.min([known.views(digests) for known in self._knowns], axis=0)  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        digests = np.sort(np.array(list(self._knowns[0]), dtype="S64"))
-        counts = np.fromiter((self(digest.decode("ascii")) for digest in digests), np.int64, len(digests))
+        columns = [as_digests([]), *(index.digests for index in self._knowns[0].indices)]
+        digests = np.concatenate(columns)
+        counts = self.of(digests)
         return _ViewsTable, (digests[counts > 0], counts[counts > 0])
 
 
 class _ViewsTable:
-    """A sorted table of digests, with a number for each."""
+    """A number for each of some digests, 0 for the others."""
 
-    def __init__(self, digests: npt.NDArray[np.bytes_], counts: npt.NDArray[np.int64]) -> None:
-        self._digests = digests
+    def __init__(self, digests: Digests, counts: Integers) -> None:
+        self._index = DigestIndex(digests)
         self._counts = counts
 
     def __call__(self, digest: str) -> int:
-        sought = np.bytes_(digest, "ascii")
-        row = int(np.searchsorted(self._digests, sought))
-        return int(self._counts[row]) if row < len(self._digests) and self._digests[row] == sought else 0
+        row = int(self._index.rows(as_digests([digest]))[0])
+        return int(self._counts[row]) if row >= 0 else 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ViewsTable, (self._digests, self._counts)
+        return _ViewsTable, (self._index.digests, self._counts)
 
 
 def image_rows(store: FeatureStore) -> Any:

@@ -117,7 +117,7 @@ def plan(
         targets.append(Target.of(one, path, old, cache))
     spec = wanted[0].spec
     views = spec.views
-    left = views_left(known_digests(opened, targets), targets)
+    left = views_left(known_digests(opened, targets), targets).tolist()
     unknown = [i for i, count in enumerate(left) if count]
     images = sum(left) / max(1, len(unknown))
     row_bytes = sum(one.row_bytes for one in wanted)

@@ -3,14 +3,18 @@
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.caching._known import Known, stores_of
+from featx.caching._index import DIGEST, Digests, Integers
+from featx.caching._known import Known, KnownViews, stores_of
 from featx.errors import StoreError
 from featx.sources import Source
 from featx.spec import ExtractionSpec, canonical_json
@@ -26,6 +30,7 @@ __all__ = [
     "known_digests",
     "listing_digest",
     "path_of",
+    "rows_of",
     "sample_table",
     "views_left",
     "wanted_of",
@@ -114,35 +119,66 @@ def sample_table(source: Source) -> SampleTable:
         keys=tuple(sample.key for sample in samples),
         splits=tuple(sample.split or "" for sample in samples),
         groups=tuple(sample.group or "" for sample in samples),
-        sizes=np.array([sample.size for sample in samples], dtype=np.int64),
-        mtimes_ns=np.array([sample.mtime_ns for sample in samples], dtype=np.int64),
-        inodes=np.array([sample.inode for sample in samples], dtype=np.int64),
+        sizes=_column(source, "size"),
+        mtimes_ns=_column(source, "mtime_ns"),
+        inodes=_column(source, "inode"),
     )
 
 
-def known_digests(source: Source, targets: Sequence[Target]) -> list[str | None]:
-    """Return the content digest of each sample that an older store has seen as it is; None for the others.
+def known_digests(source: Source, targets: Sequence[Target]) -> Digests:
+    """Return the content digest of each sample that an older store has seen as it is, S64; empty for the others.
 
     A sample is the same if key, size, time of change and inode are: then its bytes need not be read.
     """
-    digests: list[str | None] = [None] * len(source)
+    digests = np.zeros(len(source), dtype=DIGEST)
     stores = {store.path: store for target in targets for store in target.known.stores}
     for old in stores.values():
         if old.source.get("identity") != source.identity:
             continue
-        columns = (old.keys, old.sizes.tolist(), old.mtimes_ns.tolist(), old.inodes.tolist())
-        seen = dict(zip(zip(*columns, strict=True), old.digests, strict=True))
-        for i, sample in enumerate(source.samples):
-            if digests[i] is None and sample.size >= 0:  # else the listing says nothing of its content
-                digests[i] = seen.get((sample.key, sample.size, sample.mtime_ns, sample.inode))
+        rows = rows_of([sample.key for sample in source.samples], old)
+        places = np.flatnonzero((rows >= 0) & (digests == b"") & (_column(source, "size") >= 0))
+        for name, column in (("size", old.sizes), ("mtime_ns", old.mtimes_ns), ("inode", old.inodes)):
+            places = places[_column(source, name)[places] == column[rows[places]]]
+        digests[places] = old.digest_column[rows[places]]
     return digests
 
 
-def views_left(digests: Sequence[str | None], targets: Sequence[Target]) -> list[int]:
+def rows_of(keys: Sequence[str], store: FeatureStore) -> Integers:
+    """Return the row that each key has in a store, int64; -1 for those that it does not have.
+
+    Sources and their stores are sorted by key, so that the two are walked through side by side; others are looked up.
+    """
+    if _ascends(keys) and _ascends(store.iter_keys()):
+        return np.array(_walk(keys, store.iter_keys()), dtype=np.int64)
+    place = {key: row for row, key in enumerate(store.iter_keys())}
+    return np.fromiter((place.get(key, -1) for key in keys), np.int64, len(keys))
+
+
+def _ascends(keys: Iterable[str]) -> bool:
+    return all(first < second for first, second in pairwise(keys))
+
+
+def _walk(keys: Iterable[str], stored: Iterable[str]) -> "array[int]":
+    rows = array("q")
+    numbered: Iterator[tuple[int, str | None]] = iter(enumerate(stored))
+    row, there = next(numbered)
+    for key in keys:
+        while there is not None and there < key:
+            row, there = next(numbered, (-1, None))
+        rows.append(row if there == key else -1)
+    return rows
+
+
+def _column(source: Source, name: str) -> Integers:
+    return np.fromiter(map(attrgetter(name), source.samples), np.int64, len(source))
+
+
+def views_left(digests: Digests, targets: Sequence[Target]) -> Integers:
     """Return how many views of each sample are not known for all targets: every one where its digest is not known."""
-    views = targets[0].wanted.spec.views
-    knowns = [target.known for target in targets]
-    return [views - (0 if digest is None else min(known.views(digest) for known in knowns)) for digest in digests]
+    left = np.full(len(digests), targets[0].wanted.spec.views, dtype=np.int64)
+    known = np.flatnonzero(digests != b"")
+    left[known] -= KnownViews([target.known for target in targets]).of(digests[known])
+    return left
 
 
 def existing_store(path: Path, spec: ExtractionSpec, identity: str, *, named: str | None) -> FeatureStore | None:

@@ -206,7 +206,7 @@ class _Stretch:
 
 def extract_batches(
     source: Source,
-    order: Sequence[int],
+    order: Sequence[int] | npt.NDArray[np.int64],
     ranges: Sequence[tuple[int, int]],
     engine: Engine,
     spec: ExtractionSpec,
@@ -273,7 +273,7 @@ def extract_batches(
             """Yield stretches whose fresh samples have been sent to the network."""
             for start, stop in ranges:
                 stretch = _Stretch(start, is_known, verdicts)
-                for loaded in pool.map(load, order[start:stop], ahead=ahead):
+                for loaded in pool.map(load, map(int, order[start:stop]), ahead=ahead):
                     stretch.add(loaded)
                     length = stretch.stop - stretch.start
                     if len(stretch) >= batch_size or length == _LONGEST * batch_size or stretch.stop == stop:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from featx.store._text import decode
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
+
+_TEXTS_AT_ONCE = 2**14
 
 
 class Contents:
@@ -48,6 +50,12 @@ class Contents:
     def texts(self, name: str) -> tuple[str, ...]:
         """Return an array of names."""
         return decode(self.array(name))
+
+    def iter_texts(self, name: str) -> Iterator[str]:
+        """Yield an array of names, decoded a few at a time."""
+        array = self.array(name)
+        for start in range(0, len(array), _TEXTS_AT_ONCE):
+            yield from decode(array[start : start + _TEXTS_AT_ONCE])
 
     def __contains__(self, name: object) -> bool:
         """Whether the file has an array of a name."""

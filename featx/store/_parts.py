@@ -25,6 +25,7 @@ from featx.spec import canonical_json, digest_of
 from featx.store import _format as names
 from featx.store._files import disk_errors, make_folder, remove_stale, remove_temporaries, replacing
 from featx.store._table import Integers, as_integers
+from featx.store._text import digest_column
 
 Array = npt.NDArray[Any]
 
@@ -75,17 +76,15 @@ class Part:
         object.__setattr__(self, "failures", tuple((int(row), str(reason)) for row, reason in self.failures))
         if np.any(np.diff(self.rows) <= 0):
             raise ParameterError(f"rows must ascend, each once; got {self.rows[:10].tolist()}")
-        covered = sorted([*self.rows.tolist(), *(row for row, _ in self.failures)])
-        if covered != list(range(self.start, self.stop)):
+        covered = np.sort(np.concatenate([self.rows, np.array([row for row, _ in self.failures], dtype=np.int64)]))
+        if not np.array_equal(covered, np.arange(self.start, self.stop)):
             raise ParameterError(
                 f"rows and failures must name each position from {self.start} to {self.stop - 1} once;"
                 f" got {len(self.rows)} rows and {len(self.failures)} failures"
             )
         if self.digests.shape != self.rows.shape:
             raise ParameterError(f"digests must have shape {self.rows.shape}, as rows; got {self.digests.shape}")
-        for digest in self.digests.tolist():
-            if not re.fullmatch(r"[0-9a-f]{64}", digest):
-                raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {digest!r}")
+        digest_column(self.digests.tolist())
         object.__setattr__(self, "digests", self.digests.astype("U64"))
         fresh = as_integers("fresh", np.ones(len(self.rows), dtype=np.int64) if self.fresh is None else self.fresh)
         if fresh.shape != self.rows.shape or fresh.min(initial=0) < 0:
@@ -219,6 +218,8 @@ class Workspace:
     def parts(self) -> Iterator[Part]:
         """Yield the parts by ascending start, each checked when its turn comes; its features are memory-mapped.
 
+        A file that was checked before and has not changed since is not read through once more.
+
         Raises
         ------
         StoreError
@@ -229,13 +230,16 @@ class Workspace:
             if start < reached:
                 continue
             reached = stop
+            stamp = _stamp(path)
             try:
-                yield self._load(path)
+                part = self._load(path, checked=self._checked.get(path.name) == stamp)
             except _DamagedError as error:
                 self._delete(path)
                 raise StoreError(
                     f"{path} was damaged ({error}) and has been removed: run the same command to compute it again"
                 ) from error
+            self._checked[path.name] = stamp
+            yield part
 
     def remove(self) -> None:
         """Delete the parts, the manifest and the folder; what featx did not put there stays."""
@@ -268,8 +272,7 @@ class Workspace:
 
     def _is_whole(self, path: Path) -> bool:
         try:
-            status = path.stat()
-            stamp = (status.st_size, status.st_mtime_ns)
+            stamp = _stamp(path)
             if self._checked.get(path.name) != stamp:
                 self._load(path)
                 self._checked[path.name] = stamp
@@ -280,14 +283,16 @@ class Workspace:
             return False
         return True
 
-    def _load(self, path: Path) -> Part:
+    def _load(self, path: Path, *, checked: bool = False) -> Part:
+        """Return a part; of one that was checked before, the features' checksum is not compared again."""
         with _opened(path) as archive:
             facts = _facts(archive, path, self.digest)
             count = facts["features"]
             expected = {"facts", "rows", "fresh", "digests", *(f"features_{index}" for index in range(count))}
             if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in expected}:
                 raise _DamagedError("its members are not those of a part")
-            broken = archive.testzip()  # first, because an array's size is believed before its checksum is reached
+            # First, because an array's size is believed before its checksum is reached.
+            broken = None if checked else archive.testzip()
             if broken is not None:
                 raise _DamagedError(f"the checksum of {broken} is wrong")
             return Part(
@@ -303,6 +308,11 @@ class Workspace:
     def _delete(self, path: Path) -> None:
         with disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 class _DamagedError(Exception):

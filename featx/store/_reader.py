@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,15 @@ class FeatureStore:
     def digests(self) -> tuple[str, ...]:
         """SHA-256 hex digest of each sample's bytes."""
         return self._contents.texts(names.DIGEST)
+
+    @property
+    def digest_column(self) -> npt.NDArray[np.bytes_]:
+        """`digests` as they are stored, S64 of shape (n,): a read-only memory map."""
+        return self._contents.array(names.DIGEST)
+
+    def iter_keys(self) -> Iterator[str]:
+        """Yield `keys`, without having all of them in memory."""
+        return self._contents.iter_texts(names.KEY)
 
     @cached_property
     def sizes(self) -> Integers:

@@ -1,6 +1,8 @@
 """Names as fixed-width bytes: exact for every string that names a file or came from decoded text."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import lt
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,25 @@ from featx.store._format import LONGEST_REASON
 
 Bytes = npt.NDArray[np.bytes_]
 
+_AT_ONCE = 2**16
+_IS_DIGIT = np.zeros(256, dtype=bool)
+_IS_DIGIT[list(b"0123456789abcdef")] = True
+
 
 def check_names(parameter: str, names: Sequence[str], *, unique: bool) -> None:
     """Raise ParameterError unless every name can be stored exactly (and, if `unique`, occurs once)."""
+    for start in range(0, len(names), _AT_ONCE):
+        _check_text(parameter, names[start : start + _AT_ONCE])
+    if unique and not all(map(lt, names, islice(names, 1, None))) and len(set(names)) != len(names):
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise ParameterError(f"{parameter} must be unique; got {name!r} more than once")
+            seen.add(name)
+
+
+def _check_text(parameter: str, names: Sequence[str]) -> None:
+    """Raise ParameterError unless every name can be stored exactly."""
     try:
         text = "\n".join(names)
     except TypeError:
@@ -25,12 +43,6 @@ def check_names(parameter: str, names: Sequence[str], *, unique: bool) -> None:
         text.encode()
     except UnicodeEncodeError:
         _check_escapes(parameter, names)
-    if unique and len(set(names)) != len(names):
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                raise ParameterError(f"{parameter} must be unique; got {name!r} more than once")
-            seen.add(name)
 
 
 def _check_escapes(parameter: str, names: Sequence[str]) -> None:
@@ -71,3 +83,18 @@ def _encoded(names: Sequence[str]) -> Iterator[bytes]:
 def decode(raw: Bytes) -> tuple[str, ...]:
     """Return the strings that :func:`encode` was given."""
     return tuple(value.decode("utf-8", "surrogateescape") for value in raw.tolist())
+
+
+def digest_column(digests: Sequence[str] | Bytes) -> Bytes:
+    """Return digests as an array of dtype ``S64``, shape (n,), or raise ParameterError for what is none."""
+    column = digests if isinstance(digests, np.ndarray) else encode(digests)
+    for start in range(0, len(column), _AT_ONCE):
+        some = np.ascontiguousarray(column[start : start + _AT_ONCE])
+        if some.dtype == "S64":
+            wrong = ~_IS_DIGIT[some.view(np.uint8).reshape(-1, 64)].all(axis=1)
+        else:
+            wrong = np.char.str_len(some) != 64
+        if wrong.any():
+            got = decode(some[wrong][:1])[0]
+            raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {got!r}")
+    return column

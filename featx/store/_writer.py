@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,9 @@ from featx.store._draft import Draft, json_array, write_shards
 from featx.store._files import disk_errors, remove_stale, replacing, require_space
 from featx.store._shards import remove_orphans, rows_per_shard
 from featx.store._table import SampleTable
-from featx.store._text import check_names, clean_reason, encode
+from featx.store._text import check_names, clean_reason, digest_column, encode
 
 Array = npt.NDArray[Any]
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def write_store(
@@ -29,7 +26,7 @@ def write_store(
     *,
     spec: ExtractionSpec,
     samples: SampleTable,
-    digests: Sequence[str],
+    digests: Sequence[str] | npt.NDArray[np.bytes_],
     features: Iterable[np.ndarray],
     feature_shape: tuple[int, ...],
     axes: str,
@@ -52,7 +49,7 @@ def write_store(
         What decided the features; its ``dtype`` is theirs.
     samples : SampleTable of length n
         What each row is; at least one row.
-    digests : sequence of str, length n
+    digests : sequence of str, length n, or ndarray of S64, shape (n,)
         SHA-256 hex digest of each sample's bytes.
     features : iterable of ndarray of shape (any, *feature_shape), dtype ``spec.dtype``
         Blocks of rows whose lengths add up to n; one of them is held at a time.
@@ -124,20 +121,17 @@ def _full_shape(rows: int, feature_shape: tuple[int, ...], axes: str) -> tuple[i
     return shape
 
 
-def _row_arrays(samples: SampleTable, digests: Sequence[str]) -> dict[str, Array]:
+def _row_arrays(samples: SampleTable, digests: Sequence[str] | npt.NDArray[np.bytes_]) -> dict[str, Array]:
     if len(digests) != len(samples):
         raise ParameterError(f"digests must have one entry for each of {len(samples)} rows; got {len(digests)}")
-    wrong = next(filterfalse(_DIGEST.fullmatch, digests), None)
-    if wrong is not None:
-        raise ParameterError(f"digests must be SHA-256 in 64 lower-case hex digits; got {wrong!r}")
     return {
         names.KEY: encode(samples.keys),
-        names.LABEL: samples.labels.astype("<i8"),
+        names.LABEL: samples.labels.astype("<i8", copy=False),
         names.SPLIT: encode(samples.splits),
-        names.DIGEST: encode(digests),
-        names.SIZE: samples.sizes.astype("<i8"),
-        names.MTIME_NS: samples.mtimes_ns.astype("<i8"),
-        names.INODE: samples.inodes.astype("<i8"),
+        names.DIGEST: digest_column(digests),
+        names.SIZE: samples.sizes.astype("<i8", copy=False),
+        names.MTIME_NS: samples.mtimes_ns.astype("<i8", copy=False),
+        names.INODE: samples.inodes.astype("<i8", copy=False),
         names.CLASSES: encode(samples.classes),
         **_optional_arrays(samples),
     }
@@ -150,7 +144,7 @@ def _optional_arrays(samples: SampleTable) -> dict[str, Array]:
     if samples.indicator is not None:
         arrays[names.INDICATOR] = samples.indicator
     if samples.targets is not None:
-        arrays[names.TARGET] = samples.targets.astype("<f8")
+        arrays[names.TARGET] = samples.targets.astype("<f8", copy=False)
         arrays[names.TARGET_NAME] = encode(samples.target_names)
     return arrays
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.caching import _known
+from featx.caching._index import as_digests
 from featx.caching._known import Known, KnownViews, gather, image_rows, stores_of
 from tests.store.helpers import make_features, make_spec, make_table, save
 
@@ -34,15 +35,25 @@ def test_rows_come_from_where_they_are(data):
     assert all(len(one) <= max(1, block // arrays[0][0].nbytes) for one in blocks)
 
 
+def named(digests):
+    """Return a column of digests that are told apart by a letter, or a number."""
+    return as_digests([f"{digest:0>64}" for digest in digests])
+
+
+def stand_in(path, spec, digests):
+    return SimpleNamespace(path=path, spec=spec, digest_column=named(digests))
+
+
+def places_of(known, digests):
+    return list(zip(*(column.tolist() for column in known.places(named(digests))), strict=True))
+
+
 def test_the_first_store_that_has_a_content_counts():
     spec = make_spec()
-    stores = [
-        SimpleNamespace(path=number, spec=spec, digests=digests)
-        for number, digests in enumerate([("a", "b", "a"), ("c", "b")])
-    ]
+    stores = [stand_in(number, spec, digests) for number, digests in enumerate(["aba", "cb"])]
     known = Known(spec, stores)
-    assert [known.place(digest) for digest in "abc"] == [(0, 0), (0, 1), (1, 0)]
-    assert [known.views(digest) for digest in "abcd"] == [1, 1, 1, 0]
+    assert places_of(known, "abcd") == [(0, 0), (0, 1), (1, 0), (-1, -1)]
+    assert known.views(named("abcd")).tolist() == [1, 1, 1, 0]
 
 
 def test_the_store_with_the_most_views_counts():
@@ -50,18 +61,15 @@ def test_the_store_with_the_most_views_counts():
         return make_spec(augment="hflip", **values)
 
     specs = [make_spec(), spec(views=3), spec(views=9), spec(views=3, augment_seed=1), make_spec(layer="other")]
-    rows = [("a", "b", "c"), ("b", "a"), ("c", "x"), ("d",), ()]
-    stores = [
-        SimpleNamespace(path=number, spec=one, digests=digests)
-        for number, (one, digests) in enumerate(zip(specs, rows, strict=True))
-    ]
+    rows = ["abc", "ba", "cx", "d", ""]
+    stores = [stand_in(number, *one) for number, one in enumerate(zip(specs, rows, strict=True))]
     known = Known(spec(views=4), stores)
     assert [store.path for store in known.stores] == [2, 1, 0, 3, 4]
-    assert [known.views(digest) for digest in "abcdxy"] == [3, 3, 4, 1, 4, 0]
-    assert [known.place(digest) for digest in "abcdx"] == [(1, 3), (1, 0), (0, 0), (3, 0), (0, 9)]
+    assert known.views(named("abcdxy")).tolist() == [3, 3, 4, 1, 4, 0]
+    assert places_of(known, "abcdx") == [(1, 3), (1, 0), (0, 0), (3, 0), (0, 9)]
     plain = Known(make_spec(), stores)
     assert plain.stores[0].path == 0  # the very spec
-    assert {plain.views(digest) for digest in "abcdx"} == {1}
+    assert plain.views(named("abcdx")).tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -88,8 +96,7 @@ def test_only_whole_stores_of_the_spec_serve(tmp_path):
 
 def test_views_that_all_know_are_the_same_to_another_process():
     def known(*contents):
-        digests = [f"{content:064x}" for content in contents]
-        return Known(make_spec(), [SimpleNamespace(path=0, spec=make_spec(), digests=digests)])
+        return Known(make_spec(), [stand_in(0, make_spec(), [f"{content:x}" for content in contents])])
 
     views = KnownViews([known(16, 1, 256, 5), known(256, 1, 7)])
     for one in (

@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from featx.caching._known import Known
-from featx.caching._targets import Target, known_digests, listing_digest, sample_table
+from featx.caching._targets import Target, known_digests, listing_digest, rows_of, sample_table
 from featx.sources import Sample, Source
+from featx.store import SampleTable
 from tests.store.helpers import make_features, make_table, save
 
 
@@ -65,6 +68,10 @@ def targets_of(*stores):
     return [Target(None, store.path, store, Known(store.spec, [store])) for store in stores]
 
 
+def digests_of(source, targets):
+    return known_digests(source, targets).astype(str).tolist()
+
+
 def test_contents_are_known_where_key_size_time_and_inode_are_the_same(tmp_path):
     table = replace(make_table(8), inodes=np.arange(100, 108))
     store = save(tmp_path / "a.h5", make_features(8), samples=table, source=LISTED)
@@ -80,10 +87,10 @@ def test_contents_are_known_where_key_size_time_and_inode_are_the_same(tmp_path)
     samples[7] = replace(samples[7], inode=1)
     source = Listed(*samples)
     expected = {table.keys[row]: store.digests[row] for row in (0, 4, 6)}
-    assert known_digests(source, targets_of(store)) == [expected.get(sample.key) for sample in source.samples]
-    assert known_digests(source, [Target(None, tmp_path / "new.h5", None, Known(store.spec, []))]) == [None] * 8
+    assert digests_of(source, targets_of(store)) == [expected.get(sample.key, "") for sample in source.samples]
+    assert digests_of(source, [Target(None, tmp_path / "new.h5", None, Known(store.spec, []))]) == [""] * 8
     other = save(tmp_path / "b.h5", make_features(8), samples=table, source={"identity": "test:other"})
-    assert known_digests(source, targets_of(other)) == [None] * 8
+    assert digests_of(source, targets_of(other)) == [""] * 8
 
 
 def test_one_of_several_older_stores_is_enough(tmp_path):
@@ -94,7 +101,7 @@ def test_one_of_several_older_stores_is_enough(tmp_path):
     source = Listed(
         *(Sample(key, size=size, mtime_ns=time, inode=node) for key, size, time, node in zip(*columns, strict=True))
     )
-    digests = known_digests(source, targets_of(first, second))
+    digests = digests_of(source, targets_of(first, second))
     expected = dict(zip(first.keys + second.keys, first.digests + second.digests, strict=True))
     assert dict(zip((sample.key for sample in source.samples), digests, strict=True)) == expected
 
@@ -102,7 +109,7 @@ def test_one_of_several_older_stores_is_enough(tmp_path):
 def test_what_the_listing_does_not_know_is_read(tmp_path):
     table = replace(make_table(3), sizes=np.full(3, -1), mtimes_ns=np.zeros(3, dtype=np.int64))
     store = save(tmp_path / "a.h5", make_features(3), samples=table, source=LISTED)
-    assert known_digests(Listed(*(Sample(key) for key in table.keys)), targets_of(store)) == [None] * 3
+    assert digests_of(Listed(*(Sample(key) for key in table.keys)), targets_of(store)) == [""] * 3
 
 
 @pytest.mark.parametrize("label", [("cat",), ("cat", "dog"), (), (1.0,), (1.5, 2.0)])
@@ -125,3 +132,16 @@ def test_the_table_has_groups_and_labels_of_other_kinds():
     assert table.groups == ("p", "", "")
     table = sample_table(Listed(Sample("a", (1.0, 2.0)), Sample("b")))
     assert np.array_equal(table.targets, [[1, 2], [np.nan, np.nan]], equal_nan=True)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_rows_are_found_by_key_in_any_order(tmp_path, data):
+    names = st.text("ab\u00e9\udcff\U0001f600", min_size=1, max_size=3)
+    stored, keys = data.draw(st.lists(names, unique=True, min_size=1)), data.draw(st.lists(names))
+    if data.draw(st.booleans()):
+        stored, keys = sorted(stored), sorted(set(keys))
+    n = len(stored)
+    table = SampleTable(stored, np.full(n, -1), (), [""] * n, np.zeros(n, int), np.zeros(n, int))
+    store = save(tmp_path / "a.h5", make_features(n), samples=table)
+    assert rows_of(keys, store).tolist() == [stored.index(key) if key in stored else -1 for key in keys]
