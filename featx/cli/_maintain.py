@@ -146,6 +146,7 @@ def import_command(file: str, as_json: bool, **options: Any) -> None:
 @click.option("--out", metavar="FILE", required=True, help="The new store.")
 @click.option("--name", metavar="NAME", help="What its source is called.")
 @click.option("--prefix", is_flag=True, help="Put each store's name before its keys: equal keys stay apart.")
+@click.option("--virtual", is_flag=True, help="Copy no features: name the stores, which must stay where they are.")
 @compress_option
 @shards_option
 @overwrite_option

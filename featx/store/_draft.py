@@ -21,7 +21,7 @@ from featx.store._files import disk_errors, remove_stale, require_space, settle,
 from featx.store._hdf5 import Hdf5Writer
 from featx.store._mapped import end_of_file
 from featx.store._shards import shard_folder
-from featx.store._virtual import Piece, virtual
+from featx.store._virtual import Elsewhere, Piece, virtual
 
 __all__ = ["Draft", "json_array", "write_shards"]
 
@@ -93,39 +93,31 @@ class Draft:
         }
         return replace(self, arrays=arrays, shape=(stop - start, *self.shape[1:]))
 
-    def write(
-        self,
-        temporary: Path,
-        path: Path,
-        features: Iterable[Array] = (),
-        *,
-        pieces: Sequence[Piece] = (),
-        blocks: Sequence[str] = (),
-    ) -> tuple[Sequence[str], str]:
+    def write(self, temporary: Path, path: Path, features: Iterable[Array] | Elsewhere) -> tuple[Sequence[str], str]:
         """Write the file at `temporary`, which will be `path`; return the digests of its blocks, and its checksum.
 
-        Features are streamed into it; or it names the `pieces` that they lie in, whose digests are `blocks`.
+        Features are streamed into it, or it names the files that they lie in.
         """
-        aligned = self.shape[0] * self.row_bytes >= names.PAGE and not self.compress and not pieces
+        elsewhere = isinstance(features, Elsewhere)
+        aligned = self.shape[0] * self.row_bytes >= names.PAGE and not self.compress and not elsewhere
         properties = None
-        if pieces:
-            properties = virtual(pieces, self.shape, self.dtype)
+        if isinstance(features, Elsewhere):
+            properties = virtual(features.pieces, self.shape, self.dtype)
         elif self.compress:
             properties = chunked((self.together, *self.shape[1:]))
         with disk_errors(path):
-            file = Hdf5Writer(temporary, page_aligned=aligned, virtual=bool(pieces))
+            file = Hdf5Writer(temporary, page_aligned=aligned, virtual=elsewhere)
         try:
             with disk_errors(path):
                 file.create_features(self.shape, self.dtype, self.axes, properties)
-                file.reserve(self.needed(virtual=bool(pieces)))
-            if not pieces:
-                blocks = self._stream(file, features, path)
+                file.reserve(self.needed(virtual=elsewhere))
+            blocks = features.blocks if isinstance(features, Elsewhere) else self._stream(file, features, path)
             checksums = self._checksums(blocks)
             with disk_errors(path):
                 for name in names.KINDS:
                     if name in self.arrays:
                         file.write(name, self.arrays[name])
-                version = names.version_of(self.arrays, virtual=bool(pieces))
+                version = names.version_of(self.arrays, virtual=elsewhere)
                 checksum = file.finish(checksums, self.spec_digest, version)
         finally:
             file.close()
@@ -189,7 +181,7 @@ def write_shards(draft: Draft, each: int, features: Iterator[Array], temporary: 
             name = names.SHARD_NAME.format(number=number, checksum=checksum[:8])
             pieces.append(Piece(f"{folder.name}/{name}", part.shape[0]))
             done.append((unfinished, folder / name))
-        draft.write(temporary, path, pieces=pieces, blocks=blocks)
+        draft.write(temporary, path, Elsewhere(pieces, blocks))
         for unfinished, shard in done:
             settle(unfinished, shard)
 

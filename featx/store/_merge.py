@@ -13,9 +13,12 @@ import numpy.typing as npt
 from featx.errors import ParameterError, SpecMismatchError
 from featx.labels import Label, class_order
 from featx.spec import digest_of
+from featx.store._digests import rows_per_block
 from featx.store._export import checked_rows, require_new
+from featx.store._format import MOST_SHARDS
 from featx.store._reader import FeatureStore, open_store
 from featx.store._table import SampleTable
+from featx.store._virtual import Elsewhere, Piece
 from featx.store._writer import write_store
 
 __all__ = ["merge_stores"]
@@ -35,6 +38,7 @@ def merge_stores(
     prefix: bool = False,
     compress: bool = False,
     shards: int | str | None = None,
+    virtual: bool = False,
     overwrite: bool = False,
 ) -> FeatureStore:
     """Write the rows of several stores of one spec into one; memory does not grow with the features.
@@ -59,6 +63,9 @@ def merge_stores(
         Whether the new store is compressed, as :func:`write_store` does it.
     shards : int or str, optional
         In how many files its features lie, or how large these may be, as :func:`write_store` takes it.
+    virtual : bool
+        Whether the new store has no features of its own but names the stores as its shards: nothing is copied, and
+        they must stay as they are and where they are, in its folder or below. No sample may be in several of them.
     overwrite : bool
         Whether a file of that name may be replaced.
 
@@ -79,6 +86,8 @@ def merge_stores(
     stores, path = list(stores), Path(path)
     _require_alike(stores)
     require_new(path, overwrite=overwrite, besides=stores)
+    if virtual and (compress or shards is not None):
+        raise ParameterError("virtual must be without compress and shards: the features stay where they are")
     prefixes = [f"{each}/" for each in _names(stores)] if prefix else [""] * len(stores)
     classes = class_order(name for store in stores for name in store.classes)
     rows, labels, splits, groups = _choose(stores, prefixes)
@@ -102,7 +111,7 @@ def merge_stores(
             **_other_columns(stores, rows),
         ),
         digests=[store.digests[row] for store, _, mine in taken for row in mine],
-        features=_features(stores, rows),
+        features=_elsewhere(stores, rows, path) if virtual else _features(stores, rows),
         feature_shape=stores[0].features.shape[1:],
         axes=stores[0].axes,
         failures=[(key, failures[key]) for key in sorted(failures.keys() - set(keys))],
@@ -230,6 +239,48 @@ def _other_columns(stores: Sequence[FeatureStore], rows: Sequence[Sequence[int]]
 def _features(stores: Sequence[FeatureStore], rows: Sequence[Sequence[int]]) -> Iterator[npt.NDArray[Any]]:
     for store, mine in _taken(stores, rows):
         yield from checked_rows(store, mine)
+
+
+def _elsewhere(stores: Sequence[FeatureStore], rows: Sequence[Sequence[int]], path: Path) -> Elsewhere:
+    """Return the files that the stores' features lie in, as the new store names them."""
+    pieces: list[Piece] = []
+    blocks: list[str] = []
+    for store, mine in zip(stores, rows, strict=True):
+        if len(mine) < len(store):
+            taken = set(mine)
+            twice = next(key for row, key in enumerate(store.iter_keys()) if row not in taken)
+            raise ParameterError(
+                f"stores that are merged without a copy must have no sample in common; {twice!r} of {store.path} is in"
+                " another, too: use prefix, or leave virtual out"
+            )
+        stored = store.checksums["features"]
+        if stored["rows_per_block"] != rows_per_block(store.features.nbytes // len(store)):
+            raise ParameterError(
+                "stores that are merged without a copy must have digests of blocks as featx takes them;"
+                f" {store.path} has others: leave virtual out"
+            )
+        blocks += stored["blocks"]
+        files = store.shards or (store.path,)
+        pieces += [Piece(_below(path.parent, file), count) for file, count in zip(files, store.row_counts, strict=True)]
+    if len(pieces) > MOST_SHARDS:
+        raise ParameterError(
+            f"stores that are merged without a copy must lie in at most {MOST_SHARDS} files; got {len(pieces)}: merge"
+            " some with a copy first"
+        )
+    return Elsewhere(pieces, blocks)
+
+
+def _below(folder: Path, file: Path) -> str:
+    """Return the name of a file from a folder downwards."""
+    try:
+        name = Path(os.path.abspath(file)).relative_to(os.path.abspath(folder)).as_posix()
+        name.encode()
+    except ValueError as error:  # UnicodeEncodeError is one
+        raise ParameterError(
+            f"stores that are merged without a copy must lie in the folder of the new one, or below, under a name that"
+            f" is text; got {str(file)!r} for a store in {str(folder)!r}: move one of them"
+        ) from error
+    return name
 
 
 def _taken(

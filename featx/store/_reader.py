@@ -133,12 +133,17 @@ class FeatureStore:
     @cached_property
     def block_starts(self) -> Integers:
         """Rows at which each block of features that shares a digest begins, int64 of shape (blocks + 1,); n at last."""
-        return block_starts(self._layout.row_counts, self.checksums["features"]["rows_per_block"])
+        return block_starts(self.row_counts, self.checksums["features"]["rows_per_block"])
 
     @property
     def shards(self) -> tuple[Path, ...]:
         """The files that the features lie in; none if they lie in the store's own."""
         return tuple(shard.path for shard in self._layout.shards)
+
+    @property
+    def row_counts(self) -> tuple[int, ...]:
+        """Rows in each of these files, or in the store's own."""
+        return self._layout.row_counts
 
     @property
     def name(self) -> str:

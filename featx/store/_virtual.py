@@ -13,7 +13,7 @@ from h5py import h5p, h5s
 
 from featx.store import _format as names
 
-__all__ = ["Piece", "read_virtual", "virtual"]
+__all__ = ["Elsewhere", "Piece", "read_virtual", "virtual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,21 @@ class Piece:
 
     name: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Features that are written already: all rows of several stores, one after the other.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    blocks : sequence of str
+        Digests of their blocks of rows.
+    """
+
+    pieces: Sequence[Piece]
+    blocks: Sequence[str]
 
 
 def virtual(pieces: Sequence[Piece], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -17,6 +17,7 @@ from featx.store._files import disk_errors, remove_stale, replacing, require_spa
 from featx.store._shards import remove_orphans, rows_per_shard
 from featx.store._table import SampleTable
 from featx.store._text import check_names, clean_reason, digest_column, encode
+from featx.store._virtual import Elsewhere
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +28,7 @@ def write_store(
     spec: ExtractionSpec,
     samples: SampleTable,
     digests: Sequence[str] | npt.NDArray[np.bytes_],
-    features: Iterable[np.ndarray],
+    features: Iterable[np.ndarray] | Elsewhere,
     feature_shape: tuple[int, ...],
     axes: str,
     failures: Sequence[tuple[str, str]] = (),
@@ -52,7 +53,7 @@ def write_store(
     digests : sequence of str, length n, or ndarray of S64, shape (n,)
         SHA-256 hex digest of each sample's bytes.
     features : iterable of ndarray of shape (any, *feature_shape), dtype ``spec.dtype``
-        Blocks of rows whose lengths add up to n; one of them is held at a time.
+        Blocks of rows whose lengths add up to n; one of them is held at a time. Or the stores that they lie in.
     feature_shape : tuple of int
         Shape of one row's features, each length at least 1.
     axes : str
@@ -95,16 +96,16 @@ def write_store(
     draft = Draft(arrays, shape, np.dtype(spec.dtype).newbyteorder("<"), axes, spec.digest, compress)
     _ = draft.together  # features that cannot be compressed are refused at once
     each = shape[0] if shards is None else rows_per_shard(shards, shape[0], draft.row_bytes)
-    blocks = _checked(features, shape, draft.dtype)
+    streamed = features if isinstance(features, Elsewhere) else _checked(features, shape, draft.dtype)
     with disk_errors(path):
         remove_stale(path.parent, path.name)
     try:
         with replacing(path) as temporary:
-            if each < shape[0]:
-                write_shards(draft, each, blocks, temporary, path)
+            if each < shape[0] and not isinstance(streamed, Elsewhere):
+                write_shards(draft, each, streamed, temporary, path)
             else:
-                require_space(path, draft.needed())
-                draft.write(temporary, path, blocks)
+                require_space(path, draft.needed(virtual=isinstance(streamed, Elsewhere)))
+                draft.write(temporary, path, streamed)
             read_layout(temporary)
     finally:
         remove_orphans(path)

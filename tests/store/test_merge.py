@@ -2,6 +2,7 @@ import hashlib
 import os
 import tracemalloc
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from featx.errors import ParameterError, SpecMismatchError, StoreError
 from featx.labels import class_names, class_order
-from featx.store import SampleTable, open_store
+from featx.store import SampleTable, open_store, verify_store
 from featx.store._merge import merge_stores
 from tests.store.helpers import make_digests, make_features, make_spec, make_table, save
 
@@ -265,3 +266,60 @@ def test_stores_in_shards_are_merged_and_merged_stores_are_put_into_shards(tmp_p
     assert [len(each.shards) for each in (first, second, store)] == [2, 3, 3]
     assert (store.samples, store.digests) == (plain.samples, plain.digests)
     assert np.array_equal(np.asarray(store.features), plain.features)
+
+
+def folder_of_two(tmp_path, **options):
+    rows = {f"{i:02d}.jpg": (("cat", "dog")[i % 2], "train") for i in range(12)}
+    names = list(rows)
+    first = make(tmp_path / "a.h5", {name: rows[name] for name in names[:5]}, ["bad.jpg"], **options)
+    second = make(tmp_path / "sub" / "b.h5", {name: rows[name] for name in names[5:]}, shards=3)
+    return first, second
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_virtual_merge_copies_nothing(tmp_path, compress):
+    first, second = folder_of_two(tmp_path, compress=compress)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.h5")}
+    copied = merge_stores([first, second], tmp_path / "copied.h5")
+    store = merge_stores([first, second], tmp_path / "all.h5", virtual=True)
+    assert store.shards == (first.path, *second.shards)
+    assert store.row_counts == (5, 3, 3, 1)
+    assert (store.samples, store.digests, store.failures) == (copied.samples, copied.digests, copied.failures)
+    assert np.array_equal(np.asarray(store.features), copied.features)
+    assert verify_store(store.path).ok
+    assert {path: path.read_bytes() for path in files} == files
+    assert store.summary()["compressed"] == compress
+    again = merge_stores([store, make(tmp_path / "c.h5", {"z": ("cat", "")})], tmp_path / "more.h5", virtual=True)
+    assert again.shards == (*store.shards, tmp_path / "c.h5")
+    if not compress:
+        with h5py.File(store.path) as file:
+            assert np.array_equal(file["features"][:], copied.features)
+
+
+def test_stores_that_others_name_are_missed_and_their_shards_kept(tmp_path):
+    first, second = folder_of_two(tmp_path)
+    second = second.path.rename(tmp_path / "b.h5"), (tmp_path / "sub" / "b.shards").rename(tmp_path / "b.shards")
+    store = merge_stores([first, open_store(tmp_path / "b.h5")], tmp_path / "all.h5", virtual=True)
+    make(tmp_path / "b.h5", {"new": ("cat", "")}, shards=1)
+    assert np.array_equal(np.asarray(open_store(store.path).features), np.asarray(store.features))
+    make(tmp_path / "a.h5", {"new": ("cat", "")})
+    with pytest.raises(StoreError, match="is another file than it was written with"):
+        open_store(store.path)
+    assert verify_store(store.path).problems
+
+
+def test_what_cannot_be_merged_without_a_copy(tmp_path):
+    first, second = folder_of_two(tmp_path)
+    same = make(tmp_path / "same.h5", {"00.jpg": ("cat", "train"), "x": ("cat", "")})
+    for stores, out, options, words in (
+        ([first, same], "out.h5", {}, "must have no sample in common; '00.jpg' of"),
+        ([first, second], "sub/out.h5", {}, "must lie in the folder of the new one, or below"),
+        ([first, second], "out.h5", {"compress": True}, "virtual must be without compress and shards"),
+        ([first, second], "out.h5", {"shards": 2}, "virtual must be without compress and shards"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            merge_stores(stores, tmp_path / out, virtual=True, **options)
+        assert not (tmp_path / out).exists()
+    store = merge_stores([first, same], tmp_path / "out.h5", virtual=True, prefix=True)
+    assert len(store) == 7
+    assert store.keys[0] == "a/00.jpg"
