@@ -13,6 +13,7 @@ PACKAGE = ROOT / "featx"
 ALLOWED = {
     "errors": set(),
     "_quiet": set(),
+    "_ray": {"errors"},
     "_words": set(),
     "labels": {"errors"},
     "spec": {"errors"},
@@ -24,7 +25,7 @@ ALLOWED = {
     "heads": {"errors"},
     "evaluation": {"errors"},
     "plots": {"errors", "evaluation"},
-    "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation"},
+    "fitting": {"errors", "labels", "spec", "store", "heads", "evaluation", "_ray"},
     "prediction": {"errors", "labels", "spec", "sources", "backbones", "extraction", "store", "heads", "fitting"},
 }
 ALLOWED["tuning"] = {
@@ -32,7 +33,7 @@ ALLOWED["tuning"] = {
     "fitting",
 }
 ALLOWED["reports"] = {*ALLOWED["prediction"], "_words", "labels", "caching", "evaluation", "plots", "prediction"}
-ALLOWED["distributed"] = {"errors", "spec", "sources", "extraction", "store", "caching"}
+ALLOWED["distributed"] = {"_ray", "errors", "spec", "sources", "extraction", "store", "caching"}
 ALLOWED["studio"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED)
 ONLY = {

@@ -60,7 +60,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--train", metavar="SPLIT", help="Split to fit on; by default train, else all others.")
 @click.option("--val", metavar="SPLIT|FRACTION", help="To leave out of the search; by default val.")
 @click.option("--test", metavar="SPLIT", help="To keep for `featx evaluate`; by default test.")
-@click.option("--jobs", type=int, metavar="N", help="Workers, -1 for one on each core; by default one.")
+@click.option("--jobs", type=int, metavar="N", help="Workers, -1 for one on each core; by default one, with ray all.")
 @click.option("--backend", metavar="NAME", help="Of joblib: loky, threading, ray.")
 @click.option("--shots", type=Numbers(), metavar="N,N", help="Few-shot: fit on so many samples of each class.")
 @click.option(

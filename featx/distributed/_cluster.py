@@ -10,8 +10,8 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
+from featx._ray import connect, disconnect, load_ray
 from featx.caching import Job, Network, Ranges, holder_of, missing, version_of
-from featx.distributed._connection import connect, disconnect, load_ray
 from featx.distributed._fit import Layout, Machine, layout_of
 from featx.distributed._parts import PartsFolder
 from featx.distributed._schedule import Schedule

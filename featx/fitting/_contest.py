@@ -1,20 +1,18 @@
 """Judge settings of heads by cross-validation: many at once, over the cores, and each only once in a lifetime."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from featx.errors import FeatxError, HeadError, MissingDependencyError, ParameterError, first_line
+from featx.errors import FeatxError, first_line
 from featx.evaluation import Figure
 from featx.fitting._ground import Ground, answers_to, headline, part_of
 from featx.fitting._table import take
 from featx.fitting._trials import Setting, Trial, TrialFile, fold_figure
+from featx.fitting._workers import workers
 from featx.heads import fit_head, fit_many, make_head
 from featx.spec import canonical_json, digest_of
 
@@ -102,10 +100,8 @@ class Contest:
     seeds : tuple of int
         Each draws folds of its own, and is the heads' seed.
     file : TrialFile
-    jobs : int, optional
-        Workers, -1 for one on each core; by default as joblib is configured, else one.
-    backend : str, optional
-        Of joblib: ``loky``, ``threading``, ``ray``, or any that is registered.
+    jobs, backend : optional
+        As :func:`~featx.fitting._workers.workers` takes them.
     watch : callable, optional
         Called with a :class:`Progress` after each trial.
 
@@ -205,17 +201,11 @@ class Contest:
             return
         waiting: dict[int, dict[int, _Judged | str]] = {i: {} for i in positions}
         calls = (delayed(_judge_fold)(i, ground, cases[i], fold, self.folds) for i, fold in tasks)
-        try:
-            with _pool(self.jobs, self.backend) as parallel:
-                for i, fold, judged in parallel(calls):
-                    waiting[i][fold] = judged
-                    if len(waiting[i]) == self.folds:
-                        yield i, _whole([waiting[i][each] for each in range(self.folds)])
-        except BrokenExecutor as error:
-            raise HeadError(
-                "a worker was killed while it fitted a head, perhaps for want of memory: ask for fewer jobs; the same"
-                " sweep goes on from the last finished trial"
-            ) from error
+        with workers(self.jobs, self.backend) as answers:
+            for i, fold, judged in answers(calls):
+                waiting[i][fold] = judged
+                if len(waiting[i]) == self.folds:
+                    yield i, _whole([waiting[i][each] for each in range(self.folds)])
 
     def _result(self, setting: Setting, trials: Sequence[Trial | None]) -> Result | None:
         done = [trial for trial in trials if trial is not None]
@@ -305,50 +295,3 @@ def _whole(parts: Sequence[_Judged | str]) -> _Judged | str:
         seconds=sum(part.seconds for part in done),
         warnings=tuple(dict.fromkeys(warning for part in done for warning in part.warnings)),
     )
-
-
-@contextmanager
-def _pool(jobs: int | None, backend: str | None) -> Iterator[Any]:
-    """Yield joblib's Parallel, which gives results as they come where the backend can.
-
-    Threads share the cores among them here; loky's processes and Ray's do so by themselves.
-    """
-    from joblib import cpu_count, effective_n_jobs, parallel_config
-    from threadpoolctl import threadpool_limits
-
-    if jobs == 0:
-        raise ParameterError("jobs must be a number of workers, or -1 for one on each core; got 0")
-    if backend == "ray":
-        _register_ray()
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())  # threads leave one another's filters behind
-        if backend is not None:
-            try:
-                stack.enter_context(parallel_config(backend=backend))
-            except ValueError as error:
-                raise ParameterError(
-                    f"backend must be one that joblib knows, such as loky, threading or ray; got {backend!r}"
-                ) from error
-        workers = effective_n_jobs(jobs)
-        if workers > 1:
-            stack.enter_context(threadpool_limits(max(1, cpu_count() // workers)))
-        yield _parallel(jobs)
-
-
-def _parallel(jobs: int | None) -> Any:
-    from joblib import Parallel
-
-    try:
-        return Parallel(n_jobs=jobs, return_as="generator_unordered")
-    except ValueError:  # multiprocessing and Ray have but the whole list
-        return Parallel(n_jobs=jobs)
-
-
-def _register_ray() -> None:
-    try:
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise MissingDependencyError(
-            "backend 'ray' needs Ray, which is not installed: pip install 'ray', or choose another backend"
-        ) from error
-    register_ray()

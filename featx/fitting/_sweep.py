@@ -161,9 +161,10 @@ def sweep(
         unless `val` is a fraction.
     jobs : int, optional
         Workers for the heads that cannot be fitted many at once; -1 for one on each core. By default as joblib is
-        configured, else one.
+        configured, else one; with Ray, one on each processor of the cluster.
     backend : str, optional
-        Of joblib: ``loky``, ``threading``, ``ray``, or any that is registered.
+        Of joblib: ``loky``, ``threading``, ``ray`` (on the cluster at the environment's ``RAY_ADDRESS``, else on one of
+        this machine alone, which ends afterwards), or any that is registered. Workers open the stores by their paths.
     watch : callable, optional
         Called with a :class:`~featx.fitting._contest.Progress` after each trial.
     cache : path, optional

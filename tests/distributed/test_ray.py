@@ -8,8 +8,8 @@ import tarfile
 import numpy as np
 import pytest
 
+from featx._ray import connect, disconnect
 from featx.distributed import RayCluster, _cluster, _crew
-from featx.distributed._connection import connect, disconnect
 from featx.errors import EngineError, SampleError, StoreError
 from tests.caching.helpers import extracted
 from tests.distributed.helpers import HERE

@@ -32,7 +32,7 @@ def load_ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise MissingDependencyError(
-            "a Ray cluster needs Ray, which is not installed: pip install 'featx[ray]', or extract without"
+            "a Ray cluster needs Ray, which is not installed: pip install 'featx[ray]', or do without it"
         ) from error
     module: ModuleType = ray
     return module
