@@ -1,5 +1,6 @@
 """Two workers on a Ray cluster of this machine: the store is what one process makes, whatever happens to them."""
 
+import hashlib
 import importlib
 import os
 import signal
@@ -13,6 +14,7 @@ from featx.distributed import RayCluster, _cluster, _crew
 from featx.errors import EngineError, SampleError, StoreError
 from tests.caching.helpers import extracted
 from tests.distributed.helpers import HERE
+from tests.sources.server import serve
 from tests.tiny import PREPROCESSING, picture, write_folder
 
 ray = pytest.importorskip("ray")
@@ -107,17 +109,20 @@ def test_several_layers_and_views_too(photos, tmp_path):
         np.testing.assert_allclose(a.features, b.features, rtol=1e-5, atol=1e-6)
 
 
-def test_a_worker_that_is_killed_is_replaced(photos, tmp_path, one, here, capfd):
-    killed = []
+def test_a_worker_that_is_killed_is_replaced(photos, tmp_path, one, here, capfd, monkeypatch):
+    monkeypatch.setattr(_crew, "_ASK_EVERY", 0)
+    killed, seen = [], set()
 
     def progress(done, total):
+        seen.add(done)
         processes = list(here.glob("process-*"))
         if done >= 8 and processes and not killed:
             killed.append(int(processes[0].name.partition("-")[2]))
             os.kill(killed[0], signal.SIGKILL)
 
-    extraction = on_ray(photos, tmp_path / "two", "slow_net", progress=progress)
+    extraction = on_ray(photos, tmp_path / "two", "slow_net", progress=progress, batch_size=2)
     assert killed
+    assert len(seen) > 10  # of 25 batches, in 8 shares
     assert_alike(extraction, one)
     assert not (tmp_path / "two" / ".work").exists()
     assert len(list(here.glob("process-*"))) >= 2
@@ -193,17 +198,51 @@ def test_what_workers_cannot_import_is_told(photos, tmp_path, monkeypatch):
         on_ray(source, tmp_path / "cache")
 
 
-def test_samples_in_shards_become_features_in_shards(photos, tmp_path, one):
-    (tmp_path / "set").mkdir()
-    for number, folder in enumerate(("train", "val")):
-        with tarfile.open(tmp_path / "set" / f"{folder}-{number:04d}.tar", "w") as shard:
-            for file in sorted((photos / folder).rglob("0*.png")):
+def tar_shards(photos, folder):
+    """Write the images into two shards of WebDataset."""
+    for number, split in enumerate(("train", "val")):
+        with tarfile.open(folder / f"{split}-{number:04d}.tar", "w") as shard:
+            for file in sorted((photos / split).rglob("0*.png")):
                 shard.add(file, f"{file.parent.name}-{file.name}")
-    two = on_ray(tmp_path / "set", tmp_path / "two", shards=2)
-    ((alone,), *_) = extracted(tmp_path / "set", tmp_path / "three", batch_size=4, engine="torch")
+    return folder
+
+
+def table_of_bytes(photos, folder):
+    """Write the images into the column of a table."""
+    pyarrow = pytest.importorskip("pyarrow")
+    images = [{"bytes": file.read_bytes(), "path": file.name} for file in sorted(photos.rglob("0*.png"))]
+    table = pyarrow.table({"image": images, "label": [i % 3 for i in range(len(images))]})
+    importlib.import_module("pyarrow.parquet").write_table(table, folder / "all.parquet", row_group_size=7)
+    return folder / "all.parquet"
+
+
+def list_of_urls(photos, folder):
+    """Write the addresses of the images into a manifest."""
+    lines = [f"{file.as_uri()},{file.parent.name}\n" for file in sorted(photos.rglob("0*.png"))]
+    (folder / "all.csv").write_text("path,label\n" + "".join(lines))
+    return folder / "all.csv"
+
+
+@pytest.mark.parametrize("kind", [tar_shards, table_of_bytes, list_of_urls])
+def test_sources_that_are_streamed_become_features_in_shards(photos, tmp_path, kind):
+    (tmp_path / "set").mkdir()
+    source = kind(photos, tmp_path / "set")
+    two = on_ray(source, tmp_path / "two", shards=2)
+    ((alone,), *_) = extracted(source, tmp_path / "three", batch_size=4, engine="torch")
     assert len(list((tmp_path / "two").rglob("*.h5"))) == 3
     assert len(two.store) == 48
     assert_alike(two, alone)
+
+
+def test_images_on_the_web_are_read_by_the_workers(photos, tmp_path):
+    pytest.importorskip("aiohttp")
+    files = {file.name: file.read_bytes() for file in sorted((photos / "train").rglob("0*.png"))}
+    with serve(files) as web:
+        (tmp_path / "all.csv").write_text("path\n" + "".join(f"{web.url}/{name}\n" for name in files))
+        two = on_ray(tmp_path / "all.csv", tmp_path / "two")
+        assert {name for _, name, _ in web.requests} == set(files)
+    assert len(two.store) == len(files)
+    assert set(two.store.digests) == {hashlib.sha256(data).hexdigest() for data in files.values()}
 
 
 def test_parts_may_come_through_another_folder(photos, tmp_path, one, monkeypatch):
