@@ -158,22 +158,15 @@ def test_torch_is_for_networks_alone(stores):
         assert ("sklearn" in loaded) == (words[0] in ("fit-head", "neighbours")), words
 
 
-def test_what_is_in_the_cache_is_found_without_torch(tmp_path):
-    from tests.tiny import write_folder
-
-    words = ["extract", write_folder(tmp_path / "photos", per_class=2), "--image-size", "32", "--cache", tmp_path / "c"]
-    assert "torch" in loaded_by(COMMAND, *words)
-    assert "torch" not in loaded_by(COMMAND, *words)
-    (tmp_path / "photos" / "red" / "000.png").rename(tmp_path / "photos" / "red" / "new name.png")
-    assert "torch" not in loaded_by(COMMAND, *words)
-
-
-def test_a_network_that_was_exported_computes_without_torch(tmp_path):
+def test_what_is_in_the_cache_and_a_network_that_was_exported_need_no_torch(tmp_path):
     from tests.tiny import picture, write_folder
 
     photos = write_folder(tmp_path / "photos", per_class=2)
     words = ["extract", photos, "--image-size", "32", "--cache", tmp_path / "c", "--engine", "onnxruntime"]
     assert "torch" in loaded_by(COMMAND, *words)
+    assert "torch" not in loaded_by(COMMAND, *words)
+    (photos / "red" / "000.png").rename(photos / "red" / "new name.png")
+    assert "torch" not in loaded_by(COMMAND, *words)
     picture(7).save(photos / "red" / "new.png")
     assert "torch" not in loaded_by(COMMAND, *words)
 

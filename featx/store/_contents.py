@@ -63,9 +63,7 @@ class Contents:
 
     def integers(self, name: str) -> Integers:
         """Return an array of integers that nobody can change."""
-        integers = self.array(name).astype(np.int64)
-        integers.setflags(write=False)
-        return integers
+        return read_only(self.array(name).astype(np.int64))
 
     def json(self, name: str) -> dict[str, Any]:
         """Return a JSON object."""
@@ -135,3 +133,9 @@ class Contents:
             if (found["rows_per_block"], found["blocks"]) != (stored["rows_per_block"], stored["blocks"][start:stop]):
                 raise other_shard(self.layout, shard)
             start = stop
+
+
+def read_only(array: Array) -> Array:
+    """Return an array that from now on nobody can change."""
+    array.setflags(write=False)
+    return array

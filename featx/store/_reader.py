@@ -16,7 +16,7 @@ from featx.labels import Task
 from featx.spec import ExtractionSpec
 from featx.store import _format as names
 from featx.store._audit import Layout, read_layout
-from featx.store._contents import Contents
+from featx.store._contents import Contents, read_only
 from featx.store._dataset import FeatureDataset
 from featx.store._digests import block_starts
 from featx.store._lazy import LazyArray
@@ -186,7 +186,7 @@ class FeatureStore:
     @cached_property
     def multilabels(self) -> npt.NDArray[np.bool_] | None:
         """Which of the `classes` each sample is of, bool of shape (n, k); None if the task is another."""
-        return None if self._indicator is None else _read_only(self._indicator > 0)
+        return None if self._indicator is None else read_only(self._indicator > 0)
 
     @cached_property
     def targets(self) -> Floats | None:
@@ -207,8 +207,8 @@ class FeatureStore:
     def labelled(self) -> npt.NDArray[np.bool_]:
         """Which samples something is known of that could be learned, bool of shape (n,)."""
         if self.targets is not None:
-            return _read_only(~np.isnan(self.targets[:, 0]))
-        return _read_only((self.labels if self._indicator is None else self._indicator[:, 0]) >= 0)
+            return read_only(~np.isnan(self.targets[:, 0]))
+        return read_only((self.labels if self._indicator is None else self._indicator[:, 0]) >= 0)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -394,8 +394,3 @@ class FeatureStore:
     def _split_counts(self) -> dict[str, int]:
         counts = Counter(self._contents.array(names.SPLIT).tolist())
         return {raw.decode("utf-8", "surrogateescape"): counts[raw] for raw in sorted(counts)}
-
-
-def _read_only(array: Array) -> Array:
-    array.setflags(write=False)
-    return array

@@ -14,7 +14,7 @@ from featx.errors import BackboneError, MissingDependencyError, WeightsError, We
 from featx.extraction import plan_outputs
 from tests.backbones.plain import IMAGES, assert_close, default_features
 
-FAST = ["test_vit", "test_resnet", "test_convnext", "test_efficientnet", "resnet18", "crossvit_tiny_240"]
+FAST = ["test_vit", "test_resnet", "test_convnext", "test_efficientnet", "resnet18"]
 FAMILIES = [
     *("convnext_tiny", "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "tf_efficientnet_b0"),
     *("mobilenetv3_small_100", "regnety_002", "densenet121", "legacy_xception", "inception_resnet_v2"),
@@ -73,7 +73,16 @@ def test_default_layers(name, default, default_map, shape):
     assert {node.name: node.shape for node in nodes}[got_map] == shape
 
 
-@pytest.mark.parametrize("name", ["test_vit", "deit_tiny_distilled_patch16_224", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_vit",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("deit_tiny_distilled_patch16_224", "vit_tiny_patch16_224")
+        ),
+    ],
+)
 def test_the_average_leaves_the_prefix_out_and_cls_is_the_class_token(name):
     backbone = load_backbone(f"timm:{name}", weights="random:0")
     network = timm.create_model(name)
@@ -170,6 +179,7 @@ def test_a_size_that_does_not_fit_is_a_named_error():
         plan_outputs(load_backbone("timm:efficientformer_l1", weights="random:0", image_size=288))
 
 
+@pytest.mark.slow
 def test_own_weights_of_several_classifiers(tmp_path):
     network = timm.create_model("crossvit_tiny_240", num_classes=3)
     torch.save(network.state_dict(), tmp_path / "own.pth")

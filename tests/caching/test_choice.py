@@ -189,11 +189,11 @@ def test_onnx_runtime_is_chosen_for_real_and_its_graph_serves_the_next_run(tmp_p
     monkeypatch.setattr(_choice, "_WORTH", -100.0)
     monkeypatch.setattr(_choice, "_FEW", 0)
     photos = write_folder(tmp_path / "photos", per_class=3)
-    options = {"image_size": 32, "cache": tmp_path / "cache"}
-    (auto,) = extract_layers(photos, **options)
+    options = {"weights": "random:0", "image_size": 64, "cache": tmp_path / "cache"}
+    (auto,) = extract_layers(photos, "timm:test_resnet", **options)
     graphs = sorted((tmp_path / "cache" / ".graphs").iterdir())
     assert len(graphs) == 1
-    (plain,) = extract_layers(photos, **options, engine="torch", out=tmp_path / "plain.h5")
+    (plain,) = extract_layers(photos, "timm:test_resnet", **options, engine="torch", out=tmp_path / "plain.h5")
     assert auto.store.spec == plain.store.spec
     np.testing.assert_allclose(auto.store.features, plain.store.features, rtol=1e-3, atol=1e-4)
 
@@ -202,6 +202,6 @@ def test_onnx_runtime_is_chosen_for_real_and_its_graph_serves_the_next_run(tmp_p
 
     auto.store.path.unlink()
     monkeypatch.setattr("featx.extraction._export.export_graph", fail)
-    (again,) = extract_layers(photos, **options, engine="onnxruntime")
+    (again,) = extract_layers(photos, "timm:test_resnet", **options, engine="onnxruntime")
     assert again.store.creation["engine"] == "onnxruntime"
     assert again.changes.computed == 9

@@ -96,6 +96,7 @@ def test_the_store_is_what_one_process_makes(photos, tmp_path, one, capfd):
     assert (more.changes.kept, more.changes.new, more.changes.computed) == (49, 1, 1)
 
 
+@pytest.mark.slow
 def test_several_layers_and_views_too(photos, tmp_path):
     import featx
 
@@ -129,6 +130,7 @@ def test_a_worker_that_is_killed_is_replaced(photos, tmp_path, one, here, capfd,
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_what_kills_every_worker_is_told_and_the_work_goes_on(photos, tmp_path, one, here, monkeypatch):
     monkeypatch.setattr(_crew, "_CHANCES", 2)
     (here / "die").touch()
@@ -161,6 +163,7 @@ def test_work_that_was_begun_alone_goes_on_with_workers(photos, tmp_path, one):
     assert two.changes.computed <= 48 - two.changes.resumed + 1
 
 
+@pytest.mark.slow
 def test_work_that_was_interrupted_goes_on_alone(photos, tmp_path, one, here):
     def stop(done, total):
         if done >= 16:
@@ -223,7 +226,9 @@ def list_of_urls(photos, folder):
     return folder / "all.csv"
 
 
-@pytest.mark.parametrize("kind", [tar_shards, table_of_bytes, list_of_urls])
+@pytest.mark.parametrize(
+    "kind", [tar_shards, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (table_of_bytes, list_of_urls))]
+)
 def test_sources_that_are_streamed_become_features_in_shards(photos, tmp_path, kind):
     (tmp_path / "set").mkdir()
     source = kind(photos, tmp_path / "set")
@@ -256,6 +261,7 @@ def test_parts_may_come_through_another_folder(photos, tmp_path, one, monkeypatc
         on_ray(photos, tmp_path / "three")
 
 
+@pytest.mark.slow
 def test_parts_that_were_left_there_are_not_computed_again(photos, tmp_path, one, here):
     def stop(done, total):
         if done >= 30:

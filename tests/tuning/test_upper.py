@@ -17,9 +17,15 @@ NETWORKS = {
     "torchvision:inception_v3": (96, ["Conv2d_2a_3x3", "Mixed_6a"]),
     "embedded:efficientnet_lite0": (64, ["blocks.1", "blocks.5"]),
     "timm:vit_tiny_patch16_224": (64, ["patch_embed", "blocks.5"]),
+    "timm:test_vit": (None, ["patch_embed", "blocks.2"]),
     STAGED: (None, ["stem.0", "act", "stage1", "act_1", "act_2"]),
 }
-CASES = [(name, size, cut) for name, (size, cuts) in NETWORKS.items() for cut in cuts]
+SLOW = {"torchvision:densenet121", "torchvision:inception_v3", "timm:vit_tiny_patch16_224"}
+CASES = [
+    pytest.param(name, size, cut, id=f"{name}-{cut}", marks=[pytest.mark.slow] if name in SLOW else [])
+    for name, (size, cuts) in NETWORKS.items()
+    for cut in cuts
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def loaded():
     return load
 
 
-@pytest.mark.parametrize(("name", "size", "cut"), CASES, ids=[f"{name}-{cut}" for name, _, cut in CASES])
+@pytest.mark.parametrize(("name", "size", "cut"), CASES)
 def test_it_equals_the_whole_network(name, size, cut, loaded):
     backbone = loaded(name, size)
     (output,) = plan_outputs(backbone, layers=["fc.input"] if name == STAGED else [])
