@@ -67,6 +67,7 @@ def test_a_page_leaves_no_traces(shared, tmp_path):
     assert window == [WIDTH, HEIGHT, False]
 
 
+@pytest.mark.slow
 def test_a_dead_browser_is_replaced_and_leaves_nothing_behind(shared, monkeypatch):
     monkeypatch.setattr("tests.browser._PATIENCE", 5)
     for how in ("page crashes", "browser dies", "driver dies", "browser hangs"):

@@ -70,6 +70,7 @@ def test_both_nodes_work_and_one_may_go(nodes, second, photos, tmp_path, here):
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_entered_stays_connected(nodes, photos, tmp_path, here):
     with RayCluster(nodes.address, num_workers=1) as cluster:
         on(cluster, photos, tmp_path / "two", "node_net", limit=4)
@@ -88,6 +89,7 @@ def test_the_network_is_resolved_and_runs_where_the_gpu_is(nodes, photos, tmp_pa
     np.testing.assert_allclose(store.features, one.store.features, atol=0.03)
 
 
+@pytest.mark.slow
 def test_an_error_of_resolving_comes_from_there(nodes, photos, tmp_path):
     cluster = RayCluster(nodes.address, gpus_per_worker=1)
     with pytest.raises(ParameterError, match=r"device 'cuda' is not there: torch .* sees 0 GPUs"):

@@ -239,6 +239,7 @@ def test_sources_that_are_streamed_become_features_in_shards(photos, tmp_path, k
     assert_alike(two, alone)
 
 
+@pytest.mark.slow
 def test_images_on_the_web_are_read_by_the_workers(photos, tmp_path):
     pytest.importorskip("aiohttp")
     files = {file.name: file.read_bytes() for file in sorted((photos / "train").rglob("0*.png"))}

@@ -82,6 +82,7 @@ def test_results_are_those_of_one_process_and_no_features_are_sent(tmp_path, mon
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_all_processors_work_unless_fewer_are_asked_for(tmp_path, monkeypatch):
     from ray.util.multiprocessing.pool import Pool
 
@@ -115,6 +116,7 @@ def test_trials_are_kept_as_they_are_done_and_a_worker_that_is_killed_is_named(t
     assert found.tried == 30
 
 
+@pytest.mark.slow
 def test_joblib_is_left_as_it_was(tmp_path):
     from joblib.pool import PicklingPool
 
