@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from hypothesis import settings
 
-settings.register_profile("featx", deadline=None)  # how long a test takes says how busy the machine is
+settings.register_profile("featx", deadline=None, max_examples=50)  # how long a test takes says how busy the machine is
 settings.load_profile("featx")
 
 

@@ -150,6 +150,7 @@ def test_a_worker_that_is_stuck_holds_nothing_up(photos, tmp_path, one, here, mo
     assert not (tmp_path / "two" / ".work").exists()
 
 
+@pytest.mark.slow
 def test_work_that_was_begun_alone_goes_on_with_workers(photos, tmp_path, one):
     def stop(done, total):
         if done >= 20:
@@ -184,10 +185,11 @@ def test_work_that_was_interrupted_goes_on_alone(photos, tmp_path, one, here):
 
 
 def test_an_error_is_what_it_is_without_ray(photos, tmp_path):
+    alone = RayCluster(num_workers=1)
     with pytest.raises(SampleError, match=r"^'train/red/bad\.png' cannot be used \(.+\): mend or remove it"):
-        on_ray(photos, tmp_path / "cache", strict=True)
+        on_ray(photos, tmp_path / "cache", strict=True, cluster=alone)
     with pytest.raises(RuntimeError, match="the network is broken"):
-        on_ray(photos, tmp_path / "cache", "failing_net")
+        on_ray(photos, tmp_path / "cache", "failing_net", cluster=alone)
     assert not list((tmp_path / "cache").glob("*.h5"))
 
 

@@ -218,6 +218,7 @@ def test_what_cannot_be_compiled(monkeypatch):
         CompiledEngine(backbone, plan_outputs(backbone))
 
 
+@pytest.mark.slow
 def test_without_a_compiler(tmp_path):
     script = """
 from featx.backbones import load_backbone

@@ -303,7 +303,7 @@ def check_backbone(name, size, folder: Path):
     assert_same(OnnxEngine(folder / "graph.onnx", [outputs[0].spec])(batch)[0], expected)
 
 
-@pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 96), ("timm:vit_tiny_patch16_224", 0)])
+@pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 96), ("timm:test_vit", 0)])
 def test_the_default_and_a_transformer(name, size, tmp_path):
     check_backbone(name, size, tmp_path)
 
@@ -328,6 +328,7 @@ def test_the_default_and_a_transformer(name, size, tmp_path):
         ("torchvision:maxvit_t", 0),
         ("torchvision:vit_b_32", 0),
         ("timm:swin_tiny_patch4_window7_224", 0),
+        ("timm:vit_tiny_patch16_224", 0),
         ("timm:convnext_atto", 64),
         ("timm:resnetv2_50", 64),
         ("timm:levit_128s", 0),

@@ -67,7 +67,7 @@ def values(found):
     return [(result.setting.text, result.values) for result in found.results]
 
 
-@pytest.mark.parametrize("shards", [None, 3])
+@pytest.mark.parametrize("shards", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_results_are_those_of_one_process_and_no_features_are_sent(tmp_path, monkeypatch, sent, capfd, shards):
     store = write(tmp_path / "a.h5", *clouds(3000, 50), shards=shards)
     arguments = {"heads": ["logistic", KNN], "grid": {"C": [0.1, 1.0], "n_neighbors": [3, 5, 7]}, "cv": 3}

@@ -91,7 +91,7 @@ def test_classes(store, photos, tmp_path, k, link):
     np.testing.assert_allclose(answers["features"], store.features, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("link", ["sigmoid", "none"])
+@pytest.mark.parametrize("link", ["sigmoid", pytest.param("none", marks=pytest.mark.slow)])
 def test_several_labels_a_sample(store, photos, tmp_path, link):
     head = linear(store, 3, link, multilabel=True)
     answers, _ = compare(make_run(head, [store], task="multilabel"), photos, tmp_path / "a.onnx")
@@ -139,7 +139,7 @@ def test_a_calibrated_head(store, photos, tmp_path):
     compare(make_run(head, [store]), photos, tmp_path / "a.onnx")
 
 
-@pytest.mark.parametrize("name", ["GaussianNBClassifier", "KNNClassifier"])
+@pytest.mark.parametrize("name", [pytest.param("GaussianNBClassifier", marks=pytest.mark.slow), "KNNClassifier"])
 def test_other_heads(store, photos, tmp_path, name):
     truth = np.random.default_rng(3).permutation(store.labels)
     head = getattr(heads, name)().fit(store.features, truth)

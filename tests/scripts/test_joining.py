@@ -15,7 +15,7 @@ def joining(bench):
     return importlib.import_module("bench.joining")
 
 
-@pytest.mark.parametrize("shards", [None, 7])
+@pytest.mark.parametrize("shards", [pytest.param(None, marks=pytest.mark.slow), 7])
 def test_a_thousand_workers_parts_become_one_store(joining, tmp_path, shards):
     source = joining.Numbered(3000)
     told = []

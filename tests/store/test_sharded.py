@@ -299,8 +299,9 @@ def total(store) -> float:
     return float(store.features[1:5].sum())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("shape", [(7, 5), PAGES])
+@pytest.mark.parametrize(
+    ("method", "shape"), [("fork", (7, 5)), ("fork", PAGES), ("spawn", PAGES), ("forkserver", (7, 5))]
+)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_several_processes_read_it(tmp_path, method, shape):
     store = save(tmp_path / "a.h5", make_features(*shape), shards=3)
