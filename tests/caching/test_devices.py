@@ -58,6 +58,7 @@ def test_the_store_is_what_one_process_makes(photos, tmp_path, two, monkeypatch)
     assert both.stages["forward"] > 0
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all(photos, tmp_path, two):
     with pytest.raises(SampleError, match=r"'red/bad\.png' cannot be used"):
         extracted(photos, tmp_path / "cache", batch_size=2, strict=True)
@@ -75,6 +76,7 @@ def dying_net():
     return network
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told_and_the_work_goes_on(photos, tmp_path, two, monkeypatch):
     backbone, cache = "tests.caching.test_devices:dying_net", tmp_path / "cache"
     with pytest.raises(EngineError, match="was ended from outside, perhaps for want of memory"):

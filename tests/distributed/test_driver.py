@@ -78,13 +78,12 @@ def test_killed_and_run_again(photos, tmp_path, monkeypatch):
     assert (extraction.store.keys, extraction.store.digests) == (one.store.keys, one.store.digests)
 
 
-def test_the_command_prints_what_it_prints_alone(photos, tmp_path):
+def test_the_command_prints_and_makes_what_it_does_alone(photos, tmp_path):
     words = ["-m", "featx", "extract", photos, "--backbone", "tests.tiny:tiny_net", "--batch-size", 4]
     words += ["--engine", "torch", "--json"]
-    alone = run(*words, "--cache", tmp_path / "one", cwd=tmp_path)
+    ((alone,), *_) = extracted(photos, tmp_path / "one", batch_size=4, engine="torch")
     both = run(*words, "--cache", tmp_path / "two", "--distributed", "ray", "--num-workers", 2, cwd=tmp_path)
-    assert (alone.returncode, both.returncode) == (0, 0), both.stderr
-    assert both.stderr == alone.stderr == ""
-    stores = [featx.open_store(json.loads(answer.stdout)[0]["path"]) for answer in (alone, both)]
-    assert_same(*stores)
-    assert stores[1].creation["num_workers"] == 2
+    assert (both.returncode, both.stderr) == (0, "")
+    store = featx.open_store(json.loads(both.stdout)[0]["path"])
+    assert_same(alone.store, store)
+    assert store.creation["num_workers"] == 2

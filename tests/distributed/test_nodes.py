@@ -80,6 +80,7 @@ def test_a_cluster_that_is_entered_stays_connected(nodes, photos, tmp_path, here
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_the_network_is_resolved_and_runs_where_the_gpu_is(nodes, photos, tmp_path, here):
     forwards = TinyNet.forwards
     store = on(RayCluster(nodes.address, gpus_per_worker=1), photos, tmp_path / "two", "gpu_net", batch_size=8)

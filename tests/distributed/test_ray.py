@@ -184,6 +184,7 @@ def test_work_that_was_interrupted_goes_on_alone(photos, tmp_path, one, here):
     assert_alike(extraction, one)
 
 
+@pytest.mark.slow
 def test_an_error_is_what_it_is_without_ray(photos, tmp_path):
     alone = RayCluster(num_workers=1)
     with pytest.raises(SampleError, match=r"^'train/red/bad\.png' cannot be used \(.+\): mend or remove it"):

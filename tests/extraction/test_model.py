@@ -139,6 +139,7 @@ def test_maps_go_to_the_head_as_they_are(tmp_path):
     np.testing.assert_allclose(answers["scores"], maps[:, 0, 0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_of_a_fixed_number_of_images_says_so_in_its_input(tmp_path):
     path = tmp_path / "four.onnx"
     export(parts_of(OneByOne(), ["output"]), path)

@@ -99,6 +99,7 @@ def test_several_labels_a_sample(store, photos, tmp_path, link):
     assert set(answers["labels"].ravel()) == {True, False}
 
 
+@pytest.mark.slow
 def test_values(store, photos, tmp_path):
     of = linear(store, 3)
     run = make_run(LinearRegressor(of.coef_, of.intercept_), [store], task="regression", classes=("a", "b", "c"))
@@ -202,6 +203,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(store, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_networks_that_the_run_does_not_hold(photos, tmp_path):
     store = featx.extract(photos, Small(), layer="conv2", cache=tmp_path / "cache")
     run = make_run(linear(store, 3, "softmax"), [store])

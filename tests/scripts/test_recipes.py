@@ -36,6 +36,7 @@ def test_r1_ends_with_titled_pictures(recipe):
     assert (folder / "seen.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_r2_trains_as_many_parameters_as_the_original(recipe):
     figures, _ = recipe("r2")
     assert figures["trainable parameters of MobileNetV2 from layer 100"] == 1_862_721
@@ -43,6 +44,7 @@ def test_r2_trains_as_many_parameters_as_the_original(recipe):
     assert figures["validation accuracy, the exercise"] > 0.5  # of three classes
 
 
+@pytest.mark.slow
 def test_r3_trains_three_ways(recipe):
     figures, folder = recipe("r3")
     ways = ["frozen", "blocks.5,blocks.6 trained", "everything trained"]

@@ -81,8 +81,9 @@ def test_a_loader_with_workers_gives_every_row(tmp_path, method, compress):
 
 
 @quiet
-@pytest.mark.parametrize("compress", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_reading_goes_on_while_the_store_is_extended(tmp_path, method, compress):
     array = make_features(4000, 50)
     store = save(tmp_path / "a.h5", array, compress=compress)
