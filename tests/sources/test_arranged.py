@@ -145,9 +145,7 @@ def test_fractions_are_met_within_one_sample_for_each_class_and_in_all(names, va
     for label in set(names):
         assert sides[label, "train"] > 0
     most = [sum(ceil(count * (share or 0)) for share in fractions.values()) for count in Counter(names).values()]
-    if all(
-        map(lt, most, Counter(names).values())
-    ):  # else one keeps its last for training, and there may be too few
+    if all(map(lt, most, Counter(names).values())):  # else one keeps its last for training, and there may be too few
         for split, share in fractions.items():
             assert abs(sum(n for (_, s), n in sides.items() if s == split) - len(names) * (share or 0)) <= 0.5 + 1e-9
 
