@@ -152,9 +152,7 @@ def test_single_fits_are_printed(bench_heads, tmp_path):
     ):
         assert f"\n| {title} |" in printed
     assert "2 of 2 |" in printed
-    assert re.search(
-        r"Within 1e-04 of the lowest objective: featx, .*; scikit-learn, stopped .* times as long", printed
-    )
+    assert re.search(r"Within 1e-04 of the lowest objective: featx, .*; scikit-learn, .* times as long", printed)
     assert "What bounds it is memory" in printed
     found = json.loads(figures.read_text(encoding="utf-8"))["120 × 8, 3 classes"]
     stopped = found["logistic"]["contestants"]["scikit-learn, stopped at 1e-04"]
