@@ -8,6 +8,14 @@ from hypothesis import settings
 settings.register_profile("featx", deadline=None, max_examples=50)  # how long a test takes says how busy the machine is
 settings.load_profile("featx")
 
+FIRST = ("distributed", "test_house.py")
+"""What waits for many processes of its own, and should not be what is left at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Have what takes longest begin first."""
+    items.sort(key=lambda item: not set(FIRST) & set(item.path.parts))
+
 
 @pytest.fixture(scope="session")
 def shared_browser():

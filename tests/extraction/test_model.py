@@ -149,6 +149,7 @@ def test_a_network_of_a_fixed_number_of_images_says_so_in_its_input(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_fails_the_check_leaves_no_file(tmp_path):
     seen = []
 

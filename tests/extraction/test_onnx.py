@@ -303,7 +303,9 @@ def check_backbone(name, size, folder: Path):
     assert_same(OnnxEngine(folder / "graph.onnx", [outputs[0].spec])(batch)[0], expected)
 
 
-@pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 96), ("timm:test_vit", 0)])
+@pytest.mark.parametrize(
+    ("name", "size"), [pytest.param("efficientnet_lite0", 96, marks=pytest.mark.slow), ("timm:test_vit", 0)]
+)
 def test_the_default_and_a_transformer(name, size, tmp_path):
     check_backbone(name, size, tmp_path)
 

@@ -100,6 +100,7 @@ def test_all_processors_work_unless_fewer_are_asked_for(tmp_path, monkeypatch):
     assert begun == [2, 2]
 
 
+@pytest.mark.slow
 def test_trials_are_kept_as_they_are_done_and_a_worker_that_is_killed_is_named(tmp_path):
     store = write(tmp_path / "a.h5", *clouds(90, 4))
     grid = {"max_depth": list(range(1, 31))}

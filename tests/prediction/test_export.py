@@ -108,6 +108,7 @@ def test_values(store, photos, tmp_path):
     assert json.loads(metadata["featx.classes"]) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_a_class_without_training_rows_has_no_column_and_a_threshold_accepts(store, photos, tmp_path):
     of = linear(store, 3, "softmax")
     head = LinearClassifier(of.coef_, of.intercept_, [0, 2, 3], link="softmax")
@@ -121,6 +122,7 @@ def test_a_class_without_training_rows_has_no_column_and_a_threshold_accepts(sto
     assert set(expected) == {True, False}
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_scikit_learn(store, photos, tmp_path):
     head = make_pipeline(StandardScaler(), LogisticRegression()).fit(store.features, store.labels)
     compare(make_run(head, [store]), photos, tmp_path / "a.onnx")
@@ -147,6 +149,7 @@ def test_other_heads(store, photos, tmp_path, name):
     compare(make_run(head, [store]), photos, tmp_path / "a.onnx")
 
 
+@pytest.mark.slow
 def test_several_stores(photos, store, tmp_path):
     other = featx.extract(photos, BACKBONE, layer="output", cache=tmp_path)
     of = [linear(each, 3, seed=seed) for seed, each in enumerate((store, other))]

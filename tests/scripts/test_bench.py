@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), *TIMM_LEAVES_FILES_OPEN]
 TINY = ["--networks", "mobilenet_v2", "--rounds", "1"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_a_processor(script, monkeypatch, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
