@@ -9,7 +9,7 @@ from typing import Any
 
 from featx.errors import EngineError, MissingDependencyError, first_line
 
-__all__ = ["connect", "disconnect", "load_ray"]
+__all__ = ["address_of", "connect", "disconnect", "load_ray"]
 
 _OBJECTS = 512 * 2**20
 """Bytes of memory for what the workers of a cluster of this machine alone share; what is more goes to disk."""
@@ -36,6 +36,11 @@ def load_ray() -> ModuleType:
         ) from error
     module: ModuleType = ray
     return module
+
+
+def address_of(asked: str | None) -> str | None:
+    """Return the address of the cluster that is asked for, else of the one that the environment names, if it does."""
+    return asked or os.environ.get("RAY_ADDRESS") or None
 
 
 def connect(address: str | None, cpus: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
-from featx._ray import connect, disconnect, load_ray
+from featx._ray import address_of, connect, disconnect, load_ray
 from featx.caching import Job, Network, Ranges, holder_of, missing, version_of
 from featx.distributed._fit import Layout, Machine, layout_of
 from featx.distributed._parts import PartsFolder
@@ -212,7 +212,7 @@ class RayCluster:
 
     @property
     def _address(self) -> str | None:
-        return self.address or os.environ.get("RAY_ADDRESS") or None
+        return address_of(self.address)
 
     @property
     def _own_cpus(self) -> int:

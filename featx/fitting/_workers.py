@@ -1,6 +1,5 @@
 """Workers for the heads that cannot be fitted many at once: joblib's, on this machine or on a Ray cluster."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -8,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
-from featx._ray import connect, disconnect, load_ray
+from featx._ray import address_of, connect, disconnect, load_ray
 from featx.errors import HeadError, ParameterError
 
 __all__ = ["Answers", "workers"]
@@ -101,7 +100,7 @@ def _ray(jobs: int | None) -> Iterator[int]:
     from ray.util.joblib import register_ray
 
     most = None if jobs is None or jobs < 0 else jobs
-    ours = connect(os.environ.get("RAY_ADDRESS"), most or cpu_count())
+    ours = connect(address_of(None), most or cpu_count())
     bases = PicklingPool.__bases__  # which Ray changes, for all of joblib
     try:
         register_ray()

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 import featx
+from featx._ray import address_of
 from featx.distributed import RayCluster
 from featx.errors import MissingDependencyError, ParameterError
 from tests.test_house import loaded_by
@@ -60,3 +61,11 @@ def test_what_is_there_needs_no_ray(tmp_path, monkeypatch):
 
 def test_a_cluster_is_named_without_ray_or_torch():
     assert loaded_by("import featx; featx.RayCluster(num_workers=2)", names=("ray", "torch", "fsspec")) == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "address"), [("auto", "h:1", "auto"), (None, "h:1", "h:1"), (None, "", None)]
+)
+def test_the_address_is_the_one_asked_for_else_the_environments(monkeypatch, asked, named, address):
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    assert address_of(asked) == address
