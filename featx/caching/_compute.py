@@ -1,7 +1,7 @@
 """Computing what is missing of a work: batch by batch into parts."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def missing(job: Job) -> tuple[Ranges, set[str]]:
             lean[part.start] = _leans_on(job, part)
     needed = set[str]().union(*lean.values())
     given = {part.start: needed.intersection(part.digests[part.fresh > 0].tolist()) for part in job.workspace.parts()}
-    while lost := {start for start in given if not lean[start] <= set().union(*given.values())}:
+    while lost := _lost(lean, given):
         for part in job.workspace.parts():
             if part.start in lost:
                 job.workspace.discard(part)
@@ -88,6 +88,12 @@ def missing(job: Job) -> tuple[Ranges, set[str]]:
     if not gaps:
         return [], set()
     return gaps, {digest for part in job.workspace.parts() for digest in part.digests[part.fresh > 0].tolist()}
+
+
+def _lost(lean: Mapping[int, set[str]], given: Mapping[int, set[str]]) -> set[int]:
+    """Return the parts, by their starts, that lean on what none of them has."""
+    there = set[str]().union(*given.values())
+    return {start for start in given if not lean[start] <= there}
 
 
 def _leans_on(job: Job, part: Part) -> set[str]:
