@@ -132,13 +132,16 @@ def known_digests(source: Source, targets: Sequence[Target]) -> Digests:
     """
     digests = np.zeros(len(source), dtype=DIGEST)
     stores = {store.path: store for target in targets for store in target.known.stores}
-    for old in stores.values():
-        if old.source.get("identity") != source.identity:
-            continue
-        rows = rows_of([sample.key for sample in source.samples], old)
-        places = np.flatnonzero((rows >= 0) & (digests == b"") & (_column(source, "size") >= 0))
-        for name, column in (("size", old.sizes), ("mtime_ns", old.mtimes_ns), ("inode", old.inodes)):
-            places = places[_column(source, name)[places] == column[rows[places]]]
+    alike = [store for store in stores.values() if store.source.get("identity") == source.identity]
+    if not alike:
+        return digests
+    keys = [sample.key for sample in source.samples]
+    sizes, mtimes_ns, inodes = (_column(source, name) for name in ("size", "mtime_ns", "inode"))
+    for old in alike:
+        rows = rows_of(keys, old)
+        places = np.flatnonzero((rows >= 0) & (digests == b"") & (sizes >= 0))
+        for now, then in ((sizes, old.sizes), (mtimes_ns, old.mtimes_ns), (inodes, old.inodes)):
+            places = places[now[places] == then[rows[places]]]
         digests[places] = old.digest_column[rows[places]]
     return digests
 
