@@ -23,7 +23,7 @@ from featx.extraction import Timings
 from featx.sources import Source
 from featx.store import Workspace, require_space, rows_per_shard, workspace_folder
 
-__all__ = ["Changes", "fill_stores"]
+__all__ = ["fill_stores"]
 
 
 def fill_stores(

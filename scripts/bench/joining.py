@@ -23,12 +23,13 @@ from typing import Any, Self
 import numpy as np
 
 from bench.memory import anonymous, measured
+from featx.caching import Changes
 from featx.caching._choice import Choice
 from featx.caching._compute import Job
 from featx.caching._known import Known
 from featx.caching._recall import Resolved
 from featx.caching._targets import Target, Wanted, existing_store, listing_digest
-from featx.caching._work import Changes, fill_stores
+from featx.caching._work import fill_stores
 from featx.extraction import Timings
 from featx.sources import Sample, Source
 from featx.spec import ExtractionSpec, Preprocessing
@@ -241,16 +242,17 @@ def _stop_at_the_end(done: int, total: int) -> None:
 def _step(name: str, path: Path, rows: int, cols: int, workers: int, shards: str | None) -> dict[str, float]:
     """Do one step in this process; return seconds and MiB of it, and of the listing before it."""
     facts: dict[str, float] = {}
+    listings: list[str] = []
 
-    def watch(what: str, work: Callable[[], Any]) -> Any:
+    def watch(what: str, work: Callable[[], object]) -> None:
         before = anonymous() / 1024
         found = measured(work)
         facts[f"{what} s"], facts[f"{what} MiB"] = found["seconds"], found["MiB"] - before
 
     source = Numbered(rows)
     watch("listing", lambda: source.samples)
-    watch("digest", lambda: listing_digest(source))
-    listing = listing_digest(source)
+    watch("digest", lambda: listings.append(listing_digest(source)))
+    (listing,) = listings
     if name == "parts":
         try:
             extract(path, source, listing, cols, workers, progress=_stop_at_the_end)

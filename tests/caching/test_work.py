@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featx.caching import Changes
 from featx.caching._cluster import ThisMachine
 from featx.caching._known import Known, stores_of
 from featx.caching._recall import Resolved
 from featx.caching._targets import Target, Wanted, listing_digest
-from featx.caching._work import Changes, fill_stores
+from featx.caching._work import fill_stores
 from featx.errors import SampleError, StoreError
 from featx.extraction import STAGES
 from featx.sources import Sample, Source, content_digest

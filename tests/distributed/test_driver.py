@@ -55,10 +55,8 @@ def photos(tmp_path):
     return write_folder(tmp_path / "photos", per_class=30)  # 90 images
 
 
-def test_killed_and_run_again(photos, tmp_path, monkeypatch):
-    cache, here = tmp_path / "cache", tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
+def test_killed_and_run_again(photos, tmp_path, here):
+    cache = tmp_path / "cache"
     killed = run("-c", KILLED, photos, cache, cwd=here)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(cache.glob("*.h5"))

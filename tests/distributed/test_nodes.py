@@ -40,14 +40,6 @@ def photos(tmp_path):
     return write_folder(tmp_path / "photos", per_class=20)
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def on(cluster, photos, cache, network, **options):
     options = {"batch_size": 4, "engine": "torch", "preprocessing": PREPROCESSING} | options
     return featx.extract(photos, f"{HERE}:{network}", cache=cache, cluster=cluster, **options)

@@ -32,15 +32,6 @@ def connected():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty current folder, which workers share."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def photos(tmp_path):
     folder = write_folder(tmp_path / "photos", splits=("train", "val"), per_class=8)  # 48 images
     (folder / "train" / "red" / "bad.png").write_bytes(b"bad")
